@@ -1,0 +1,95 @@
+//! The command line: global flags, the list of subcommands, and how a command ends.
+
+pub mod evidence;
+pub mod sim;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::Result;
+use crate::exit::Exit;
+use crate::ui::{Mode, Ui};
+
+/// Sea trials for GPU Kubernetes clusters: run the canonical validation steps, sign the evidence, verify it.
+#[derive(Debug, Parser)]
+#[command(name = "seatrial", version, max_term_width = 110, subcommand_required = true, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Flags of every command.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Global {
+    /// How progress and summaries are shown: human, json (one event per line on stderr) or github.
+    #[arg(long, global = true, value_enum, env = "SEATRIAL_UI")]
+    pub ui: Option<Mode>,
+    /// Show errors and warnings only.
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Show more of what is being done; repeat for the requests.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// The kubeconfig file; KUBECONFIG and ~/.kube/config otherwise.
+    #[arg(long, global = true, env = "SEATRIAL_KUBECONFIG", value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The kubeconfig context; its current context otherwise.
+    #[arg(long, global = true, env = "SEATRIAL_CONTEXT", value_name = "NAME")]
+    pub context: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Work with signed evidence: verify it.
+    Evidence(evidence::Args),
+    /// Start, stop and load a simulated GPU cluster on this machine.
+    Sim(sim::Args),
+}
+
+/// What every command is given.
+#[derive(Clone)]
+pub struct Cx {
+    /// Flags of every command.
+    pub global: Global,
+    /// The writer.
+    pub ui: Ui,
+}
+
+/// Parses the arguments, runs the command, shows its error, and says how the process ends.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Ok };
+            // Help and version go to stdout, usage errors to stderr; a closed pipe is not worth an error.
+            error.print().unwrap_or(());
+            return exit;
+        }
+    };
+    let ui = Ui::new(cli.global.ui, cli.global.quiet);
+    let cx = Cx { global: cli.global.clone(), ui: ui.clone() };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            ui.error(&crate::error::Error::internal("start the async runtime").because(error));
+            return Exit::Inconclusive;
+        }
+    };
+    let ended = runtime.block_on(exec(cli.command, cx));
+    ui.clear_live();
+    ended.unwrap_or_else(|error| {
+        ui.error(&error);
+        error.kind().exit()
+    })
+}
+
+async fn exec(command: Command, cx: Cx) -> Result<Exit> {
+    match command {
+        Command::Evidence(args) => evidence::exec(args, cx).await,
+        Command::Sim(args) => sim::exec(args, cx).await,
+    }
+}

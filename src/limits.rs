@@ -1,0 +1,56 @@
+//! Every timeout, retry and byte limit, each with its reason. Nothing else in the crate spells such a number.
+
+use std::time::Duration;
+
+/// A file that we parse whole (recipe, workflow, pointer, policy, chainsaw test): 1 MiB holds any real one, many times over.
+pub const DOCUMENT_BYTES: u64 = 1 << 20;
+/// A snapshot: 10,000 nodes with 8 GPUs each are about 60 MB.
+pub const SNAPSHOT_BYTES: u64 = 256 << 20;
+/// Nodes of a YAML document; aliases count each time they are expanded, so an alias bomb ends here.
+pub const YAML_NODES: usize = 200_000;
+/// Nesting of a YAML or JSON document.
+pub const YAML_DEPTH: usize = 100;
+
+/// One request to the API server. kube-apiserver itself gives up after 60 s.
+pub const API_REQUEST: Duration = Duration::from_secs(30);
+/// Connecting to any server: a reachable one answers in far less, an unreachable one would otherwise take minutes.
+pub const CONNECT: Duration = Duration::from_secs(10);
+/// Items per page of a list; the API server's own clients use 500.
+pub const API_PAGE: u32 = 500;
+/// Tries of one read that fails in a transient way (429, 5xx, cut connection), the first included.
+pub const API_TRIES: usize = 4;
+/// The shortest wait between two tries; it doubles, with jitter.
+pub const BACKOFF_MIN: Duration = Duration::from_millis(200);
+/// The longest wait between two tries.
+pub const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// How long a run's Lease lives without being renewed; three missed renewals.
+pub const LEASE: Duration = Duration::from_secs(30);
+/// How long removal of what we created may take before we say what is left: a namespace with finalizers takes seconds.
+pub const CLEANUP: Duration = Duration::from_secs(60);
+/// How long the cluster must look settled before set-up calls it so.
+pub const SETTLE_DWELL: Duration = Duration::from_secs(2);
+
+/// One blob or manifest request to a registry, from the first byte to the last of a 4 MiB chunk on a slow line.
+pub const REGISTRY_READ: Duration = Duration::from_secs(60);
+/// Tries of one idempotent registry request that fails in a transient way.
+pub const REGISTRY_TRIES: usize = 4;
+/// The longest Retry-After that we honour.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
+/// A manifest, as registries themselves limit it.
+pub const MANIFEST_BYTES: u64 = 4 << 20;
+/// A Sigstore bundle; real ones have 5 to 20 KB.
+pub const SIGNATURE_BYTES: u64 = 10 << 20;
+/// Signatures looked at for one artifact; more would be a way to make verification slow.
+pub const SIGNATURES: usize = 64;
+/// One file of a bundle.
+pub const BUNDLE_FILE_BYTES: u64 = 256 << 20;
+/// All files of a bundle.
+pub const BUNDLE_BYTES: u64 = 1 << 30;
+/// Number of files in a bundle; ours have tens.
+pub const BUNDLE_FILES: usize = 1000;
+/// Length of a path in a bundle.
+pub const BUNDLE_PATH: usize = 255;
+
+/// Bytes of diagnostics kept for one failed check.
+pub const DIAGNOSTICS_BYTES: usize = 256 << 10;

@@ -1,0 +1,217 @@
+//! The only writer of stdout, stderr and GitHub's files.
+//!
+//! stdout carries the artefact that was asked for and nothing else; everything for people goes to stderr.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use clap::ValueEnum;
+use console::{Style, Term};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+
+use crate::error::Error;
+
+/// How progress and summaries are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    /// Text for people; on a terminal the current line is live.
+    Human,
+    /// One JSON object per line on stderr.
+    Json,
+    /// Text with GitHub's groups and annotations.
+    Github,
+}
+
+/// The writer; clones share it.
+#[derive(Clone)]
+pub struct Ui(Arc<Inner>);
+
+struct Inner {
+    mode: Mode,
+    quiet: bool,
+    color: bool,
+    live: bool,
+    bar: Mutex<Option<ProgressBar>>,
+}
+
+/// How a word is coloured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    /// It holds.
+    Good,
+    /// It is wrong.
+    Bad,
+    /// It could not be told, or was left out.
+    Doubtful,
+    /// Of less interest.
+    Faint,
+    /// A heading.
+    Strong,
+}
+
+impl Ui {
+    /// Makes the writer. `mode` defaults to GitHub's where `GITHUB_ACTIONS` is `true`, else to the human one.
+    #[must_use]
+    pub fn new(mode: Option<Mode>, quiet: bool) -> Self {
+        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        let github = variable("GITHUB_ACTIONS").is_some_and(|value| value == "true");
+        let mode = mode.unwrap_or(if github { Mode::Github } else { Mode::Human });
+        let terminal = io::stderr().is_terminal() && variable("TERM").is_none_or(|term| term != "dumb");
+        let color = mode == Mode::Human && terminal && variable("NO_COLOR").is_none();
+        Self(Arc::new(Inner { mode, quiet, color, live: mode == Mode::Human && terminal && !quiet, bar: Mutex::new(None) }))
+    }
+
+    /// How things are shown.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.0.mode
+    }
+
+    /// Writes the artefact that was asked for to stdout. A reader that went away is not an error.
+    pub fn artefact(&self, text: &str) {
+        self.clear_live();
+        let mut out = io::stdout().lock();
+        let newline = if text.ends_with('\n') { "" } else { "\n" };
+        // The reader closed the pipe (`| head`): the Unix convention is to end quietly.
+        write!(out, "{text}{newline}").and_then(|()| out.flush()).unwrap_or(());
+    }
+
+    /// Writes a line for people; nothing in JSON mode or when quiet.
+    pub fn line(&self, text: impl AsRef<str>) {
+        if self.0.mode != Mode::Json && !self.0.quiet {
+            self.write(text.as_ref());
+        }
+    }
+
+    /// Writes an event for programs; nothing in the other modes.
+    pub fn event(&self, kind: &str, data: Value) {
+        if self.0.mode == Mode::Json {
+            let mut event = json!({"event": kind});
+            if let (Some(event), Value::Object(data)) = (event.as_object_mut(), data) {
+                event.extend(data);
+            }
+            self.write(&event.to_string());
+        }
+    }
+
+    /// Writes a warning, also when quiet.
+    pub fn warn(&self, text: impl AsRef<str>) {
+        let text = text.as_ref();
+        match self.0.mode {
+            Mode::Human => self.write(&format!("{} {text}", self.paint("warning:", Tone::Doubtful))),
+            Mode::Github => self.write(&format!("::warning::{}", workflow_command(text))),
+            Mode::Json => self.event("warning", json!({"message": text})),
+        }
+    }
+
+    /// Writes an error with its causes and hints.
+    pub fn error(&self, error: &Error) {
+        match self.0.mode {
+            Mode::Json => {
+                let kind = error.kind().exit();
+                self.event("error", json!({"message": error.chain(), "reason": kind.name(), "exit": kind.code(), "hints": error.hints()}));
+            }
+            mode => {
+                self.write(&format!("{} {}", self.paint("error:", Tone::Bad), printable(&error.chain())));
+                for hint in error.hints() {
+                    self.write(&format!("  {} {}", self.paint("hint:", Tone::Strong), printable(hint)));
+                }
+                if mode == Mode::Github {
+                    self.write(&format!("::error::{}", workflow_command(&error.chain())));
+                }
+            }
+        }
+    }
+
+    /// Shows what is being waited for: a live line on a terminal, one line each time elsewhere.
+    pub fn waiting(&self, text: &str) {
+        let text = printable(text);
+        match self.0.mode {
+            Mode::Json => self.event("waiting", json!({"for": text})),
+            _ if self.0.quiet => {}
+            _ if self.0.live => {
+                let mut bar = self.0.bar.lock().unwrap_or_else(PoisonError::into_inner);
+                let bar = bar.get_or_insert_with(|| {
+                    let bar = ProgressBar::new_spinner();
+                    if let Ok(style) = ProgressStyle::with_template("   {spinner} {msg} ({elapsed})") {
+                        bar.set_style(style);
+                    }
+                    bar.enable_steady_tick(Duration::from_millis(120));
+                    bar
+                });
+                if bar.message() != text {
+                    bar.reset_elapsed();
+                    bar.set_message(text);
+                }
+            }
+            _ => self.write(&format!("   … {text}")),
+        }
+    }
+
+    /// Ends the live line, if there is one.
+    pub fn clear_live(&self) {
+        if let Some(bar) = self.0.bar.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    /// Colours a word, where colours are shown.
+    #[must_use]
+    pub fn paint(&self, text: &str, tone: Tone) -> String {
+        if !self.0.color {
+            return text.to_owned();
+        }
+        let style = Style::new().force_styling(true);
+        let style = match tone {
+            Tone::Good => style.green(),
+            Tone::Bad => style.red().bold(),
+            Tone::Doubtful => style.yellow(),
+            Tone::Faint => style.dim(),
+            Tone::Strong => style.bold(),
+        };
+        style.apply_to(text).to_string()
+    }
+
+    /// Columns of the terminal; 120 where there is none.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        if self.0.live { usize::from(Term::stderr().size().1).max(60) } else { 120 }
+    }
+
+    fn write(&self, text: &str) {
+        let bar = self.0.bar.lock().unwrap_or_else(PoisonError::into_inner);
+        let print = || {
+            let mut err = io::stderr().lock();
+            // Nobody is left to tell.
+            writeln!(err, "{text}").unwrap_or(());
+        };
+        match bar.as_ref() {
+            Some(bar) => bar.suspend(print),
+            None => print(),
+        }
+    }
+}
+
+/// Replaces control characters, so that text from a cluster or a file cannot move the cursor or colour the terminal.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+}
+
+/// Escapes text for a GitHub workflow command, which ends at the end of the line.
+fn workflow_command(text: &str) -> String {
+    printable(text).replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_from_outside_cannot_carry_control_characters_or_workflow_commands() {
+        assert_eq!(printable("a\u{1b}[31mb\r"), "a\u{fffd}[31mb\u{fffd}");
+        assert_eq!(workflow_command("100%\n::set-output::x"), "100%25%0A::set-output::x");
+    }
+}

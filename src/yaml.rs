@@ -1,0 +1,121 @@
+//! Reads YAML as Go's yaml.v3 would, within bounds, with line and column in every error.
+
+use serde::de::DeserializeOwned;
+use serde_saphyr::{Budget, DuplicateKeyPolicy, Options};
+
+use crate::error::{Error, Kind, Result, nearest};
+use crate::limits;
+
+/// The options under which every YAML document is read: bounded, no duplicate keys, only `true` and `false` are booleans.
+fn options() -> Options {
+    let mut budget = Budget::default();
+    budget.max_nodes = limits::YAML_NODES;
+    budget.max_depth = limits::YAML_DEPTH;
+    let mut options = Options::default();
+    options.budget = Some(budget);
+    options.strict_booleans = true;
+    options.duplicate_keys = DuplicateKeyPolicy::Error;
+    options.legacy_octal_numbers = true;
+    options.with_snippet = false;
+    options
+}
+
+/// Parses one document. `name` is the file (or other source) as the user knows it.
+///
+/// # Errors
+/// [`Kind::Usage`] with `name:line:column`, the cause, and the nearest known name where a field or variant is misspelt.
+pub fn from_str<T: DeserializeOwned>(text: &str, name: &str) -> Result<T> {
+    check_size(text, name)?;
+    serde_saphyr::from_str_with_options(text, options()).map_err(|error| explain(&error, name))
+}
+
+/// Parses all documents of a file; empty ones are left out.
+///
+/// # Errors
+/// As [`from_str`].
+pub fn all_from_str<T: DeserializeOwned>(text: &str, name: &str) -> Result<Vec<T>> {
+    check_size(text, name)?;
+    serde_saphyr::from_multiple_with_options(text, options()).map_err(|error| explain(&error, name))
+}
+
+/// Writes a document.
+///
+/// # Errors
+/// [`Kind::Internal`] if the value has no YAML form.
+pub fn to_string<T: serde::Serialize>(value: &T) -> Result<String> {
+    serde_saphyr::to_string(value).map_err(|error| Error::internal("write YAML").because(error))
+}
+
+fn check_size(text: &str, name: &str) -> Result<()> {
+    if text.len() as u64 > limits::DOCUMENT_BYTES {
+        return Err(Error::usage(format!("{name} has {} bytes; the limit is {}", text.len(), limits::DOCUMENT_BYTES)));
+    }
+    Ok(())
+}
+
+fn explain(error: &serde_saphyr::Error, name: &str) -> Error {
+    let text = error.without_snippet().to_string();
+    let place = error.location().map_or_else(|| name.to_owned(), |at| format!("{name}:{}:{}", at.line(), at.column()));
+    // The library repeats the position in its text; ours is in front, with the file.
+    let cause = text.split(" at line ").next().unwrap_or(&text).trim_end_matches([',', ':']).to_owned();
+    let mut explained = Error::new(Kind::Usage, format!("{place}: {cause}"));
+    if let Some(hint) = did_you_mean(&cause) {
+        explained = explained.hint(hint);
+    }
+    explained
+}
+
+/// Reads serde's "unknown field `x`, expected one of `a`, `b`" and names the nearest.
+fn did_you_mean(text: &str) -> Option<String> {
+    let names: Vec<&str> = text.split('`').skip(1).step_by(2).collect();
+    let (wrong, known) = names.split_first()?;
+    if !text.contains("unknown") {
+        return None;
+    }
+    nearest(wrong, known.iter().copied()).map(|name| format!("did you mean `{name}`?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Sample {
+        #[serde(rename = "timeout")]
+        _timeout: u32,
+    }
+
+    #[test]
+    fn words_and_numbers_mean_what_go_makes_of_them() {
+        let value: Value = from_str("{a: on, b: no, c: y, d: 010, e: true, f: 1.0, g: 0x10, h: ~, i: 1_000}", "x.yaml").expect("parses");
+        assert_eq!(value, json!({"a": "on", "b": "no", "c": "y", "d": 8, "e": true, "f": 1.0, "g": 16, "h": null, "i": 1000}));
+    }
+
+    #[test]
+    fn a_misspelt_field_names_file_line_column_and_the_nearest_name() {
+        let error = from_str::<Sample>("\ntimeuot: 3\n", "x.yaml").expect_err("is refused");
+        assert_eq!(error.kind(), Kind::Usage);
+        assert!(error.chain().starts_with("x.yaml:2:1: unknown field"), "{}", error.chain());
+        assert_eq!(error.hints(), ["did you mean `timeout`?"]);
+    }
+
+    #[test]
+    fn an_alias_bomb_and_deep_nesting_end_quickly() {
+        let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+        for level in 1..12 {
+            let alias = format!("*a{}", level - 1);
+            bomb.push_str(&format!("a{level}: &a{level} [{}]\n", vec![alias; 10].join(", ")));
+        }
+        assert_eq!(from_str::<Value>(&bomb, "bomb.yaml").expect_err("is refused").kind(), Kind::Usage);
+        assert_eq!(from_str::<Value>(&"[".repeat(100_000), "deep.yaml").expect_err("is refused").kind(), Kind::Usage);
+    }
+
+    #[test]
+    fn a_duplicate_key_is_refused() {
+        assert_eq!(from_str::<Value>("a: 1\na: 2\n", "x.yaml").expect_err("is refused").kind(), Kind::Usage);
+    }
+}

@@ -1,0 +1,126 @@
+#!/usr/bin/env bash
+# Finds the real servers that the tests and the demo talk to, and builds the ones that are missing.
+#
+#   testenv/get.sh NAME...     prints NAME=PATH for each, on stdout; progress goes to stderr
+#
+# Looked for, in this order: $SEATRIAL_BIN_<NAME> (upper case, - as _), $KUBEBUILDER_ASSETS, $PATH, the cache; else built
+# from Go modules at the versions pinned in testenv/go/*/go.mod (or unpacked from a Debian package), once, into the cache.
+# The cache is $SEATRIAL_CACHE, else $XDG_CACHE_HOME/seatrial, else ~/.cache/seatrial; a change of a pin changes the folder.
+# With --no-build, a name that would have to be built is left out, with a line that says so.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cache=${SEATRIAL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/seatrial}/testenv
+kubernetes_version=v1.35.4
+
+say() { printf 'testenv: %s\n' "$*" >&2; }
+die() { say "$*"; exit 1; }
+
+# Which folder of testenv/go (or which Debian package) a program comes from.
+component_of() {
+  case $1 in
+    kube-apiserver | kube-controller-manager | kube-scheduler | kubectl) echo kubernetes ;;
+    etcd) echo etcd ;;
+    kwok | kwokctl) echo kwok ;;
+    oci-registry) echo registry ;;
+    oras | docker-registry) echo debian ;;
+    *) die "no program named $1; see component_of in testenv/get.sh" ;;
+  esac
+}
+
+# A folder name that changes when the pins, the sources or the compiler change.
+key_of() {
+  local component=$1
+  if [ "$component" = debian ]; then
+    sha256sum "$here/debian.txt" | cut -c1-12
+  else
+    { cat "$here/go/$component"/*; go env GOVERSION GOOS GOARCH; echo "$kubernetes_version"; } | sha256sum | cut -c1-12
+  fi
+}
+
+go_build() {
+  local out=$1; shift
+  # The caller's GOFLAGS are kept out: they could change what is built behind the cache's back.
+  GOTOOLCHAIN=local CGO_ENABLED=0 GOFLAGS="-buildvcs=false -trimpath -mod=readonly" go build -o "$out" "$@" >&2
+}
+
+build_kubernetes() {
+  local version=k8s.io/component-base/version minor=${kubernetes_version#v1.} name
+  minor=${minor%%.*}
+  go_build "$1/hyper" -ldflags "-s -w -X $version.gitVersion=$kubernetes_version -X $version.gitMajor=1 -X $version.gitMinor=$minor \
+    -X $version.gitTreeState=archive -X $version.gitCommit=unknown -X $version.buildDate=2026-01-01T00:00:00Z -X k8s.io/client-go/pkg/version.gitVersion=$kubernetes_version" .
+  for name in kube-apiserver kube-controller-manager kube-scheduler kubectl; do ln -s hyper "$1/$name"; done
+}
+build_etcd() { go_build "$1/etcd" -ldflags "-s -w" go.etcd.io/etcd/server/v3; }
+build_kwok() { go_build "$1/" -ldflags "-s -w -X sigs.k8s.io/kwok/pkg/consts.Version=v0.8.0" sigs.k8s.io/kwok/cmd/kwok sigs.k8s.io/kwok/cmd/kwokctl; }
+build_registry() { go_build "$1/oci-registry" -ldflags "-s -w" .; }
+
+# Unpacks packages of a Debian release beside the machine's own; needs no root and changes nothing outside the cache.
+build_debian() {
+  command -v apt-get >/dev/null && command -v dpkg >/dev/null || die "oras and docker-registry come from Debian packages and this machine has no apt-get: put them on PATH"
+  local out=$1 apt=$1.apt suite packages mirror options
+  suite=$(sed -n 's/^suite //p' "$here/debian.txt"); packages=$(sed -n 's/^package //p' "$here/debian.txt")
+  mirror=$(sed -nE 's/^deb (\[[^]]*\] )?([^ ]+) .*/\2/p; s/^URIs: *([^ ]+).*/\1/p' /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | head -1)
+  [ -n "$mirror" ] || die "no Debian mirror in /etc/apt"
+  rm -rf "$apt"; mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$apt/debs"
+  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" > "$apt/sources.list"
+  options=(-qq -o "Dir::Etc::sourcelist=$apt/sources.list" -o Dir::Etc::sourceparts=/dev/null -o "Dir::State::Lists=$apt/lists" -o "Dir::Cache=$apt/cache" -o APT::Sandbox::User=)
+  apt-get "${options[@]}" update >&2
+  # shellcheck disable=SC2086 # a list of package names
+  (cd "$apt/debs" && apt-get "${options[@]}" download $packages >&2)
+  for deb in "$apt"/debs/*.deb; do dpkg -x "$deb" "$apt/root"; done
+  cp "$apt"/root/usr/bin/* "$out/"
+  rm -rf "$apt"
+}
+
+# Builds a component into its cache folder: in a folder of another name first, so that a cut-off build is never found.
+build() {
+  local component=$1 target=$2 began=$SECONDS partial
+  [ "$component" = debian ] || command -v go >/dev/null || die "building $component needs Go (see go.mod in testenv/go/$component for the version)"
+  mkdir -p "$cache"
+  exec 9>"$cache/$component.lock"
+  # Two builds at once would only slow each other down.
+  if command -v flock >/dev/null; then flock 9; fi
+  [ -d "$target" ] && return
+  partial=$(mktemp -d "$cache/.building-$component.XXXXXX")
+  say "building $component into $target (once; cold, Kubernetes takes 5 to 8 minutes on 2 cores, the others under 2)"
+  ( cd "$here/go/$component" 2>/dev/null || cd "$here"; "build_$component" "$partial" ) &
+  local pid=$!
+  # shellcheck disable=SC2064 # the pid of now
+  trap "kill $pid 2>/dev/null; rm -rf '$partial' '$partial.apt'" EXIT
+  while kill -0 $pid 2>/dev/null; do
+    if [ $(((SECONDS - began) % 30)) = 29 ]; then say "  still building $component, $((SECONDS - began)) s"; fi
+    sleep 1
+  done
+  wait $pid || die "building $component failed; the lines above say why"
+  chmod 755 "$partial"
+  mv "$partial" "$target"
+  trap - EXIT
+  exec 9>&-
+  say "built $component in $((SECONDS - began)) s"
+}
+
+no_build=
+[ "${1:-}" = --no-build ] && { no_build=1; shift; }
+[ $# -gt 0 ] || die "usage: testenv/get.sh [--no-build] NAME..."
+for name in "$@"; do
+  component=$(component_of "$name")
+  variable=SEATRIAL_BIN_$(echo "$name" | tr 'a-z-' 'A-Z_')
+  if [ -n "${!variable:-}" ]; then
+    [ -x "${!variable}" ] || die "$variable is ${!variable}, which is not a program"
+    path=${!variable}
+  elif [ -n "${KUBEBUILDER_ASSETS:-}" ] && [ -x "$KUBEBUILDER_ASSETS/$name" ]; then
+    path=$KUBEBUILDER_ASSETS/$name
+  elif path=$(command -v "$name"); then
+    :
+  else
+    target=$cache/$component-$(key_of "$component")
+    path=$target/$name
+    if [ ! -d "$target" ]; then
+      if [ -n "$no_build" ]; then say "$name is not here and --no-build was given"; continue; fi
+      build "$component" "$target"
+    fi
+    [ -x "$path" ] || die "$target holds no $name: remove the folder to build it again"
+  fi
+  echo "$name=$path"
+done
