@@ -1,5 +1,7 @@
 //! What a cluster should be: criteria, vendor, expected objects, health tests, checks per phase, intents.
 
+pub mod load;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -7,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::error::Result;
+pub use load::LoadedRecipe;
 
 /// `apiVersion` of all documents that people write and seatrial reads.
 pub const API_VERSION: &str = "seatrial.dev/v1alpha1";
