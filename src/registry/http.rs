@@ -231,7 +231,8 @@ impl Registry {
             return Error::internal(format!("{doing}: make the request")).because(error).into();
         }
         let connect = error.is_connect();
-        let message = if connect { format!("{doing}: cannot connect to {registry}") } else { format!("{doing}: {registry} cut the connection") };
+        let message =
+            if connect { format!("{doing}: cannot connect to {registry}") } else { format!("{doing}: {registry} cut the connection") };
         let error = Error::new(Kind::Unavailable, message).because(error);
         Failure::transient(match (connect, self.base.scheme(), super::is_loopback(registry)) {
             (true, "https", true) => error.hint("a registry on this machine without TLS needs --plain-http"),

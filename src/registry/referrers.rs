@@ -19,8 +19,7 @@ use crate::error::{Error, Kind, Result};
 use crate::limits;
 
 /// What registries without the referrers API answer to it: the specification says 404, some say otherwise.
-const NO_API: &[StatusCode] =
-    &[StatusCode::NOT_FOUND, StatusCode::BAD_REQUEST, StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_ACCEPTABLE];
+const NO_API: &[StatusCode] = &[StatusCode::NOT_FOUND, StatusCode::BAD_REQUEST, StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_ACCEPTABLE];
 
 impl Registry {
     /// Puts a manifest that names `subject` as its subject, and sees to it that it is found among the subject's referrers.
@@ -87,15 +86,23 @@ impl Registry {
         let again = |kind, what: &str| Look::Again { took: began.elapsed(), error: Error::new(kind, format!("{doing}: {what}")) };
         if let Some(entries) = self.listed(doing, subject).await? {
             // Some registries list with a delay.
-            return if entries.contains(digest) { Ok(()) } else { Err(again(Kind::Integrity, "the registry stored it and does not list it")) };
+            return if entries.contains(digest) {
+                Ok(())
+            } else {
+                Err(again(Kind::Integrity, "the registry stored it and does not list it"))
+            };
         }
         let began = Instant::now();
-        let mut index = self.tagged(doing, subject).await?.unwrap_or_else(|| json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": []}));
+        let mut index =
+            self.tagged(doing, subject).await?.unwrap_or_else(|| json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": []}));
         if digests(doing, &index)?.contains(digest) {
             return if seen.fetch_add(1, Ordering::Relaxed) + 1 >= limits::REFERRER_SIGHTINGS {
                 Ok(())
             } else {
-                Err(Look::Again { took: began.elapsed(), error: Error::new(Kind::Conflict, format!("{doing}: other clients keep overwriting it")) })
+                Err(Look::Again {
+                    took: began.elapsed(),
+                    error: Error::new(Kind::Conflict, format!("{doing}: other clients keep overwriting it")),
+                })
             };
         }
         seen.store(0, Ordering::Relaxed);
