@@ -37,6 +37,19 @@ pub const REGISTRY_READ: Duration = Duration::from_secs(60);
 pub const REGISTRY_TRIES: usize = 4;
 /// The longest Retry-After that we honour.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
+/// The piece in which a blob is uploaded: the largest that every big registry takes.
+pub const REGISTRY_CHUNK: usize = 4 << 20;
+/// What we read of a registry's error or token answer; real ones have a few hundred bytes.
+pub const REGISTRY_ANSWER_BYTES: u64 = 64 << 10;
+/// Times that our entry must be seen in a row in a list of referrers kept in a tag, before we call it written: registries have no
+/// compare-and-swap for tags, so another writer who read the tag before our write may still overwrite it.
+pub const REFERRER_SIGHTINGS: usize = 3;
+/// Looks at a list of referrers, writes of our entry between them, before we give up.
+pub const REFERRER_TRIES: usize = 40;
+/// The longest wait between two such looks.
+pub const REFERRER_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// Pages of a list of referrers.
+pub const REFERRER_PAGES: usize = 64;
 /// A manifest, as registries themselves limit it.
 pub const MANIFEST_BYTES: u64 = 4 << 20;
 /// A Sigstore bundle; real ones have 5 to 20 KB.

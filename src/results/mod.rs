@@ -1,5 +1,6 @@
 //! Outcomes of a run, their totals, and the documents made of them.
 
+pub mod ctrf;
 pub mod outcome;
 pub mod report;
 
