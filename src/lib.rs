@@ -17,6 +17,7 @@ pub mod files;
 pub mod yaml;
 pub mod ui;
 pub mod cli;
+pub mod vendor;
 pub mod recipe;
 pub mod snapshot;
 pub mod cluster;

@@ -69,3 +69,10 @@ pub const BUNDLE_PATH: usize = 255;
 
 /// Bytes of diagnostics kept for one failed check.
 pub const DIAGNOSTICS_BYTES: usize = 256 << 10;
+
+/// How long a pod may take from creation to running: scheduling takes seconds, an image pull of a small image a few more.
+pub const POD_RUNNING: Duration = Duration::from_secs(30);
+/// How long an allocation may outlive its pod before it counts as leaked.
+pub const GPU_RELEASE: Duration = Duration::from_secs(30);
+/// How long a run waits for another run's GPUs.
+pub const GPU_LOCK: Duration = Duration::from_secs(600);
