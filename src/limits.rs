@@ -31,6 +31,21 @@ pub const CLEANUP: Duration = Duration::from_secs(60);
 /// How long the cluster must look settled before set-up calls it so.
 pub const SETTLE_DWELL: Duration = Duration::from_secs(2);
 
+/// How long `sim up` may take unless told otherwise: 10 s are usual, an overloaded machine takes five times that.
+pub const SIM_UP: Duration = Duration::from_secs(120);
+/// How often the processes of a simulated cluster are looked at while it starts or ends; nothing announces their end.
+pub const SIM_LOOK: Duration = Duration::from_millis(50);
+/// How long a killed process may take to be gone, and a cut-off `sim up` to tear down by itself.
+pub const SIM_END: Duration = Duration::from_secs(20);
+/// Tries of a start whose free ports were taken by someone else between choosing and using them.
+pub const SIM_TRIES: usize = 3;
+/// Lines of a component's log that an error shows.
+pub const SIM_LOG_LINES: usize = 8;
+/// Characters of such a line.
+pub const SIM_LOG_COLUMNS: usize = 300;
+/// Nodes written at a time when a simulated cluster is loaded: faster than one by one, and no burst.
+pub const SIM_WRITES: usize = 8;
+
 /// One blob or manifest request to a registry, from the first byte to the last of a 4 MiB chunk on a slow line.
 pub const REGISTRY_READ: Duration = Duration::from_secs(60);
 /// Tries of one idempotent registry request that fails in a transient way.
