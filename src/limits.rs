@@ -89,5 +89,3 @@ pub const POD_RUNNING: Duration = Duration::from_secs(30);
 pub const GPU_RELEASE: Duration = Duration::from_secs(30);
 /// How long a run waits for another run's GPUs.
 pub const GPU_LOCK: Duration = Duration::from_secs(600);
-/// How long the pods of the intent workload may take to run together: image pulls of a training image take minutes on real nodes.
-pub const INTENT: Duration = Duration::from_secs(300);

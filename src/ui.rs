@@ -125,6 +125,27 @@ impl Ui {
         }
     }
 
+    /// Adds an annotation to the pull request or run, in GitHub's mode.
+    pub fn annotate(&self, title: &str, message: &str) {
+        if self.0.mode == Mode::Github {
+            let title = workflow_command(title).replace(':', "%3A").replace(',', "%2C");
+            self.write(&format!("::error title={title}::{}", workflow_command(message)));
+        }
+    }
+
+    /// Appends Markdown to the step summary, where GitHub asks for one.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Io`] if the file cannot be written.
+    pub fn step_summary(&self, markdown: &str) -> crate::error::Result<()> {
+        let Some(path) = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty() && self.0.mode == Mode::Github) else {
+            return Ok(());
+        };
+        let file = std::fs::OpenOptions::new().append(true).create(true).open(&path);
+        let written = file.and_then(|mut file| file.write_all(markdown.as_bytes()));
+        crate::error::Context::with_context(written, || "append to GITHUB_STEP_SUMMARY")
+    }
+
     /// Shows what is being waited for: a live line on a terminal, one line each time elsewhere.
     pub fn waiting(&self, text: &str) {
         let text = printable(text);

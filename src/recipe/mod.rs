@@ -137,6 +137,13 @@ pub struct IntentSpec {
     /// The command that keeps the container running until it is removed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
+    /// How long the pods may take to run together, in seconds; pulling a training image takes minutes on real nodes.
+    #[serde(default = "five_minutes")]
+    pub timeout_seconds: u32,
+}
+
+fn five_minutes() -> u32 {
+    300
 }
 
 /// How pods ask for GPUs.

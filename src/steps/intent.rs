@@ -30,7 +30,7 @@ pub(super) static STEP: Step = Step {
         tests.extend(selected(&inputs.recipe.recipe.spec.checks.performance, Phase::Performance)?);
         Ok(tests)
     },
-    timeout: |_| limits::GPU_LOCK + limits::INTENT + limits::CLEANUP * 3 + Duration::from_secs(60),
+    timeout: |inputs| limits::GPU_LOCK + limit(inputs) * 2 + limits::CLEANUP * 3 + Duration::from_secs(60),
     run: |cx| Box::pin(run(cx)),
 };
 
@@ -43,6 +43,11 @@ fn test_id(inputs: &Inputs) -> String {
 
 fn spec(inputs: &Inputs) -> Option<&IntentSpec> {
     inputs.recipe.recipe.spec.intent.get(&inputs.workflow.workflow.spec.intent)
+}
+
+/// How long the workload may take to run; twice that in the step, because a Deployment is waited for once more.
+fn limit(inputs: &Inputs) -> Duration {
+    Duration::from_secs(u64::from(spec(inputs).map_or(0, |spec| spec.timeout_seconds)))
 }
 
 fn access(inputs: &Inputs, _: &StepSpec) -> Vec<Access> {
@@ -227,6 +232,10 @@ impl Workload<'_> {
         self.cx.inputs.workflow.workflow.spec.intent
     }
 
+    fn limit(&self) -> Duration {
+        limit(self.cx.inputs)
+    }
+
     fn pods(&self) -> Query {
         Query::within(&self.scratch.namespace()).labelled(format!("seatrial.dev/intent={}", self.intent().word()))
     }
@@ -240,7 +249,7 @@ impl Workload<'_> {
         let state = self
             .cx
             .cluster
-            .wait_until(("v1", "Pod"), &self.pods(), &waiting_for, limits::INTENT, |pods| {
+            .wait_until(("v1", "Pod"), &self.pods(), &waiting_for, self.limit(), |pods| {
                 last = together(pods);
                 (last.running.len() >= wanted || last.dead.is_some()).then_some(())
             })
@@ -250,7 +259,7 @@ impl Workload<'_> {
             Ok(()) => {}
             Err(error) if error.kind() == Kind::Timeout => {
                 let why = last.waiting.clone().unwrap_or_else(|| "no scheduler has looked at the others".to_owned());
-                return Ok(Outcome::fail(format!("{} of {wanted} pods of {workload} run after {} s: {why}", last.running.len(), limits::INTENT.as_secs()))
+                return Ok(Outcome::fail(format!("{} of {wanted} pods of {workload} run after {} s: {why}", last.running.len(), self.limit().as_secs()))
                     .fix("kubectl describe the pending pods; compare free GPUs per node with what a pod wants")
                     .seen("pods", last.running, wanted)
                     .asserted(0, wanted));
@@ -279,7 +288,7 @@ impl Workload<'_> {
             let ready = objects.first()?["status"]["availableReplicas"].as_u64().unwrap_or(0);
             (ready >= u64::from(self.spec.pods)).then_some(())
         };
-        self.cx.cluster.wait_until(("apps/v1", "Deployment"), &query, &waiting_for, limits::INTENT, available).await
+        self.cx.cluster.wait_until(("apps/v1", "Deployment"), &query, &waiting_for, self.limit(), available).await
     }
 
     /// The barrier after which the GPUs are free again.

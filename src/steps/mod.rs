@@ -18,7 +18,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use tokio::sync::OnceCell;
+use tokio::sync::{Notify, OnceCell};
 
 use crate::checks::{self, Phase};
 use crate::cluster::lease::HeldLease;
@@ -232,13 +232,14 @@ impl Sink {
 pub struct Corner {
     place: scratch::Place,
     opened: OnceCell<Scratch>,
+    opening: Notify,
 }
 
 impl Corner {
     /// A corner that is not opened yet.
     #[must_use]
     pub fn new(place: scratch::Place) -> Self {
-        Self { place, opened: OnceCell::new() }
+        Self { place, opened: OnceCell::new(), opening: Notify::new() }
     }
 
     /// The corner, opened now if it was not.
@@ -246,7 +247,9 @@ impl Corner {
     /// # Errors
     /// As [`Scratch::open`].
     pub async fn open(&self, cluster: &Cluster) -> Result<&Scratch> {
-        self.opened.get_or_try_init(|| Scratch::open(cluster, self.place.clone())).await
+        let scratch = self.opened.get_or_try_init(|| Scratch::open(cluster, self.place.clone())).await?;
+        self.opening.notify_waiters();
+        Ok(scratch)
     }
 
     /// Where it is.
@@ -257,9 +260,12 @@ impl Corner {
 
     /// Resolves when someone else took the run for dead.
     pub async fn lost(&self) {
-        match self.opened.get() {
-            Some(scratch) => scratch.lost().await,
-            None => std::future::pending().await,
+        loop {
+            let opening = self.opening.notified();
+            if let Some(scratch) = self.opened.get() {
+                return scratch.lost().await;
+            }
+            opening.await;
         }
     }
 
