@@ -65,14 +65,12 @@ fn explain(error: &serde_saphyr::Error, name: &str) -> Error {
     explained
 }
 
-/// Reads serde's "unknown field `x`, expected one of `a`, `b`" and names the nearest.
+/// Reads "unknown field `x`, expected one of a, b" (with or without backticks) and names the nearest.
 fn did_you_mean(text: &str) -> Option<String> {
-    let names: Vec<&str> = text.split('`').skip(1).step_by(2).collect();
-    let (wrong, known) = names.split_first()?;
-    if !text.contains("unknown") {
-        return None;
-    }
-    nearest(wrong, known.iter().copied()).map(|name| format!("did you mean `{name}`?"))
+    let (what, known) = text.split_once(", expected ")?;
+    let wrong = what.strip_prefix("unknown ")?.split('`').nth(1)?;
+    let known = known.trim_start_matches("one of ").split(", ").map(|name| name.trim_matches('`'));
+    nearest(wrong, known).map(|name| format!("did you mean `{name}`?"))
 }
 
 #[cfg(test)]
@@ -101,6 +99,22 @@ mod tests {
         assert_eq!(error.kind(), Kind::Usage);
         assert!(error.chain().starts_with("x.yaml:2:1: unknown field"), "{}", error.chain());
         assert_eq!(error.hints(), ["did you mean `timeout`?"]);
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Three {
+        #[serde(rename = "assert")]
+        _assert: u32,
+        #[serde(rename = "error")]
+        _error: u32,
+        #[serde(rename = "apply")]
+        _apply: u32,
+    }
+
+    #[test]
+    fn the_nearest_of_several_names_is_found() {
+        assert_eq!(from_str::<Three>("asert: 3", "x.yaml").expect_err("is refused").hints(), ["did you mean `assert`?"]);
     }
 
     #[test]
