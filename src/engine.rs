@@ -57,14 +57,23 @@ impl Engine<'_> {
         let mut chain = self.first_link()?;
         for (index, spec) in specs.iter().enumerate() {
             let step = steps::find(&spec.id)?;
-            if !step.cluster && let Some(corner) = corner.take() {
+            if !step.cluster
+                && let Some(corner) = corner.take()
+            {
                 self.close(corner, &mut state).await;
             }
             let inputs = Digest::of_json(&(&chain, spec))?;
             if stopped.is_none()
                 && let Some((record, at, digest)) = self.journal.recall(&spec.id, &inputs)?
             {
-                progress::step(self.ui, index + 1, &spec.id, &record.result.outcome, Duration::from_millis(record.result.duration_ms), true);
+                progress::step(
+                    self.ui,
+                    index + 1,
+                    &spec.id,
+                    &record.result.outcome,
+                    Duration::from_millis(record.result.duration_ms),
+                    true,
+                );
                 (facts.finished_at, chain) = (at, digest);
                 note_fact(step, record.result.outcome.verdict, &mut holds);
                 keep(&mut state, record);
@@ -81,7 +90,12 @@ impl Engine<'_> {
                         Some(corner) => corner,
                         None => {
                             // A step that does not talk to the cluster opens no corner.
-                            spare = Corner::new(crate::cluster::scratch::Place { run: facts.id.clone(), namespace: None, lease: crate::limits::LEASE, creates: vec![] });
+                            spare = Corner::new(crate::cluster::scratch::Place {
+                                run: facts.id.clone(),
+                                namespace: None,
+                                lease: crate::limits::LEASE,
+                                creates: vec![],
+                            });
                             &spare
                         }
                     };
@@ -117,7 +131,14 @@ impl Engine<'_> {
         Digest::of_json(&(&header.tool, &header.workflow, &header.recipe, &header.cluster, settings))
     }
 
-    async fn run_step(&self, step: &'static Step, spec: &StepSpec, state: &State, corner: &Corner, facts: &RunFacts) -> (Outcome, Produced) {
+    async fn run_step(
+        &self,
+        step: &'static Step,
+        spec: &StepSpec,
+        state: &State,
+        corner: &Corner,
+        facts: &RunFacts,
+    ) -> (Outcome, Produced) {
         let sink = Sink::default();
         let cx = StepCx { spec, inputs: self.inputs, state, cluster: self.cluster, corner, sink: &sink, ui: self.ui, run: facts };
         let limit = (step.timeout)(self.inputs);

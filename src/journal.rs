@@ -71,7 +71,9 @@ impl Journal {
         let path = folder.join(FILE);
         let shown = folder.display();
         if path.exists() {
-            return Err(Error::usage(format!("{shown} holds another run already")).hint("give another --out, or --resume to go on with that run"));
+            return Err(
+                Error::usage(format!("{shown} holds another run already")).hint("give another --out, or --resume to go on with that run")
+            );
         }
         std::fs::create_dir_all(folder).with_context(|| format!("make the run directory {shown}"))?;
         let opened = OpenOptions::new().append(true).create_new(true).open(&path);
@@ -89,13 +91,16 @@ impl Journal {
     /// anywhere but in its last line, which a crash may have cut off.
     pub fn resume(folder: &Path) -> Result<Self> {
         let path = folder.join(FILE);
-        let text = files::read_text(&path, limits::SNAPSHOT_BYTES)
-            .map_err(|error| error.context(format!("resume the run in {}", folder.display())).hint("there is no run to go on with: leave out --resume"))?;
+        let text = files::read_text(&path, limits::SNAPSHOT_BYTES).map_err(|error| {
+            error.context(format!("resume the run in {}", folder.display())).hint("there is no run to go on with: leave out --resume")
+        })?;
         let whole = text.rfind('\n').map_or(0, |end| end + 1);
         let mut entries = Vec::new();
         for (index, line) in text[..whole].lines().enumerate() {
             let parsed = serde_json::from_str(line);
-            entries.push(parsed.map_err(|error| Error::new(Kind::Schema, format!("{}:{}: not a journal entry", path.display(), index + 1)).because(error))?);
+            entries.push(parsed.map_err(|error| {
+                Error::new(Kind::Schema, format!("{}:{}: not a journal entry", path.display(), index + 1)).because(error)
+            })?);
         }
         let Some(Entry::RunStarted { header }) = entries.first().cloned() else {
             return Err(Error::new(Kind::Schema, format!("{} does not begin with a run", path.display())));
@@ -113,10 +118,11 @@ impl Journal {
     fn lock(&self) -> Result<()> {
         match self.file.try_lock() {
             Ok(()) => Ok(()),
-            Err(TryLockError::WouldBlock) => {
-                Err(Error::usage(format!("another seatrial is at work in {}", self.folder.display())).hint("wait for it, or give another --out"))
+            Err(TryLockError::WouldBlock) => Err(Error::usage(format!("another seatrial is at work in {}", self.folder.display()))
+                .hint("wait for it, or give another --out")),
+            Err(TryLockError::Error(error)) => {
+                Err(Error::new(Kind::Io, format!("lock {}", self.folder.join(FILE).display())).because(error))
             }
-            Err(TryLockError::Error(error)) => Err(Error::new(Kind::Io, format!("lock {}", self.folder.join(FILE).display())).because(error)),
         }
     }
 
@@ -124,6 +130,12 @@ impl Journal {
     #[must_use]
     pub fn header(&self) -> &Header {
         &self.header
+    }
+
+    /// The run directory.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Notes that a step begins.
@@ -161,7 +173,9 @@ impl Journal {
     /// [`Kind::Integrity`] if the record is not the one that was written then.
     pub fn recall(&self, step: &str, inputs: &Digest) -> Result<Option<(Record, Timestamp, Digest)>> {
         let found = self.entries.iter().rev().find_map(|entry| match entry {
-            Entry::StepFinished { step: name, inputs: known, file, digest, at } if name == step && known == inputs => Some((file, digest, *at)),
+            Entry::StepFinished { step: name, inputs: known, file, digest, at } if name == step && known == inputs => {
+                Some((file, digest, *at))
+            }
             _ => None,
         });
         let Some((file, digest, at)) = found else { return Ok(None) };
@@ -181,7 +195,9 @@ impl Journal {
         line.push('\n');
         let path = self.folder.join(FILE);
         let written = self.file.write_all(line.as_bytes()).and_then(|()| self.file.sync_data());
-        written.map_err(|error| Error::new(Kind::Io, format!("write {}", path.display())).because(error).hint("check that the disk is not full"))?;
+        written.map_err(|error| {
+            Error::new(Kind::Io, format!("write {}", path.display())).because(error).hint("check that the disk is not full")
+        })?;
         self.entries.push(entry);
         Ok(())
     }

@@ -25,6 +25,8 @@ pub mod cluster;
 pub mod sim;
 pub mod workflow;
 pub mod plan;
+pub mod preflight;
+pub mod roles;
 pub mod engine;
 pub mod journal;
 pub mod progress;

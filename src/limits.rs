@@ -8,8 +8,9 @@ pub const DOCUMENT_BYTES: u64 = 1 << 20;
 pub const SNAPSHOT_BYTES: u64 = 256 << 20;
 /// Nodes of a YAML document; aliases count each time they are expanded, so an alias bomb ends here.
 pub const YAML_NODES: usize = 200_000;
-/// Nesting of a YAML or JSON document.
-pub const YAML_DEPTH: usize = 100;
+/// Nesting of a YAML document: reading a level takes up to 24 KB of a thread's 2 MiB of stack in a debug build; a CRD, the deepest thing
+/// that people write, nests some 30.
+pub const YAML_DEPTH: usize = 64;
 
 /// One request to the API server. kube-apiserver itself gives up after 60 s.
 pub const API_REQUEST: Duration = Duration::from_secs(30);
@@ -89,3 +90,17 @@ pub const POD_RUNNING: Duration = Duration::from_secs(30);
 pub const GPU_RELEASE: Duration = Duration::from_secs(30);
 /// How long a run waits for another run's GPUs.
 pub const GPU_LOCK: Duration = Duration::from_secs(600);
+/// How long one operation of a health test waits where the file does not say: chainsaw's own default for `assert` and `error`.
+pub const HEALTH_OPERATION: Duration = Duration::from_secs(30);
+/// The longest that one operation of a health test may wait: a driver build on a slow node takes half of it.
+pub const HEALTH_OPERATION_MAX: Duration = Duration::from_secs(3600);
+/// Bytes of one JMESPath expression; real ones have less than 200.
+pub const EXPRESSION_BYTES: usize = 4096;
+/// Iterations nested in one JMESPath expression; more only multiplies work.
+pub const EXPRESSION_ITERATIONS: usize = 4;
+/// Comparisons made for one object and one assertion tree: a full node or pod takes some hundreds.
+pub const ASSERTION_STEPS: usize = 20_000;
+/// Deviations kept for one health operation; the first ones tell the story.
+pub const VIOLATIONS: usize = 50;
+/// Characters of a value quoted in a message; the whole one is in the artifacts.
+pub const QUOTED_CHARS: usize = 120;

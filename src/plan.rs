@@ -91,7 +91,11 @@ fn planned(inputs: &Inputs, step: &Step, spec: &StepSpec) -> Result<PlannedStep>
     let mut creates = BTreeSet::new();
     for access in (step.access)(inputs, spec) {
         let name = if access.group.is_empty() { access.resource.to_owned() } else { format!("{}.{}", access.resource, access.group) };
-        if access.place == Place::Cluster { reads.insert(name) } else { creates.insert(name) };
+        if access.place == Place::Cluster {
+            reads.insert(name)
+        } else {
+            creates.insert(name)
+        };
     }
     if step.id == "setup" {
         creates.extend(inputs.workflow.manifests.iter().map(|object| crate::cluster::ObjectRef::of(object).to_string()));
@@ -113,8 +117,12 @@ fn planned(inputs: &Inputs, step: &Step, spec: &StepSpec) -> Result<PlannedStep>
 fn check_facts(order: &[(&'static Step, &StepSpec)]) -> Result<()> {
     for (index, (step, _)) in order.iter().enumerate() {
         if step.needs.contains(&Fact::Results) && index + 1 < order.len() {
-            return Err(Error::usage(format!("`{}` needs the results of all other steps, and `{}` comes after it", step.id, order[index + 1].0.id))
-                .hint(format!("put {} last", step.id)));
+            return Err(Error::usage(format!(
+                "`{}` needs the results of all other steps, and `{}` comes after it",
+                step.id,
+                order[index + 1].0.id
+            ))
+            .hint(format!("put {} last", step.id)));
         }
         for fact in step.needs.iter().filter(|fact| **fact != Fact::Results) {
             if order[..index].iter().any(|(earlier, _)| earlier.provides == Some(*fact)) {
@@ -122,8 +130,12 @@ fn check_facts(order: &[(&'static Step, &StepSpec)]) -> Result<()> {
             }
             let provider = steps::ALL.iter().find(|other| other.provides == Some(*fact));
             let provider = provider.map_or("no step", |other| other.id);
-            return Err(Error::usage(format!("`{}` needs {}, which `{provider}` provides and no step before it does", step.id, fact.words()))
-                .hint(format!("put {provider} before {}", step.id)));
+            return Err(Error::usage(format!(
+                "`{}` needs {}, which `{provider}` provides and no step before it does",
+                step.id,
+                fact.words()
+            ))
+            .hint(format!("put {provider} before {}", step.id)));
         }
     }
     Ok(())

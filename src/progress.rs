@@ -95,12 +95,7 @@ pub fn end(ui: &Ui, report: &Report, exit: Exit, report_file: &Path) {
         json!({"verdict": exit.name(), "exit": exit.code(), "scope": report.scope, "hardware": report.hardware, "counts": report.counts, "run": report.run}),
     );
     let tone = if exit == Exit::Ok { Tone::Good } else { Tone::Bad };
-    ui.line(format!(
-        "\n {}     exit {}     report {}",
-        ui.paint(&verdict_words(report, exit), tone),
-        exit.code(),
-        report_file.display()
-    ));
+    ui.line(format!("\n {}     exit {}     report {}", ui.paint(&verdict_words(report, exit), tone), exit.code(), report_file.display()));
 }
 
 /// The verdict and its scope in one line: never more than was seen.

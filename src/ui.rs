@@ -171,6 +171,21 @@ impl Ui {
         }
     }
 
+    /// Asks a yes-or-no question on a terminal; without one the answer is no.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Io`] if the terminal cannot be read.
+    pub fn ask(&self, question: &str) -> crate::error::Result<bool> {
+        if !self.0.live || !io::stdin().is_terminal() {
+            return Ok(false);
+        }
+        self.clear_live();
+        let term = Term::stderr();
+        let asked = term.write_str(&format!("{question} [y/N] ")).and_then(|()| term.read_line());
+        let answer = crate::error::Context::context(asked, "read the answer from the terminal")?;
+        Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+    }
+
     /// Ends the live line, if there is one.
     pub fn clear_live(&self) {
         if let Some(bar) = self.0.bar.lock().unwrap_or_else(PoisonError::into_inner).take() {

@@ -150,7 +150,8 @@ impl Workflow {
             let shown = path.display().to_string();
             let text = files::read_text(&path, limits::DOCUMENT_BYTES)?;
             for object in yaml::all_from_str::<serde_json::Value>(&text, &shown)? {
-                let named = |pointer: &str| object.pointer(pointer).and_then(serde_json::Value::as_str).is_some_and(|text| !text.is_empty());
+                let named =
+                    |pointer: &str| object.pointer(pointer).and_then(serde_json::Value::as_str).is_some_and(|text| !text.is_empty());
                 if !(named("/apiVersion") && named("/kind") && named("/metadata/name")) {
                     return Err(Error::usage(format!("{shown}: every object needs apiVersion, kind and metadata.name")));
                 }

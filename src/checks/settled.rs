@@ -34,4 +34,3 @@ pub(crate) fn workload_problem(workload: &Value) -> Option<String> {
     }
     (updated < wanted).then(|| format!("{updated} of {wanted} replicas up to date"))
 }
-

@@ -72,7 +72,8 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
         Signer::from_file(key)?;
     }
     if let Some(out) = args.out.as_ref().filter(|out| !args.resume && out.join(journal::FILE).exists()) {
-        return Err(Error::usage(format!("{} holds another run already", out.display())).hint("give another --out, or --resume to go on with that run"));
+        return Err(Error::usage(format!("{} holds another run already", out.display()))
+            .hint("give another --out, or --resume to go on with that run"));
     }
     let earlier = match (&args.out, args.resume) {
         (Some(out), true) => Some(Journal::resume(out)?),

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::cluster::{Cluster, Target};
 use crate::cli::Global;
+use crate::cluster::{Cluster, Target};
 use crate::error::Result;
 use crate::recipe::{LoadedRecipe, load};
 use crate::snapshot::{self, Snapshot};

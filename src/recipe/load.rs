@@ -36,6 +36,15 @@ pub fn read(name_or_path: &str) -> Result<LoadedRecipe> {
     Ok(LoadedRecipe { recipe, health })
 }
 
+/// The shipped recipe, if there is only one.
+#[must_use]
+pub fn only() -> Option<Result<LoadedRecipe>> {
+    match data::recipe_names().as_slice() {
+        [one] => Some(read(one)),
+        _ => None,
+    }
+}
+
 /// The shipped recipe that a snapshot fits best.
 ///
 /// # Errors
@@ -124,7 +133,8 @@ fn health_file(file: &str, folder: Option<&Path>, name: &str) -> Result<(String,
         _ => data::recipe_file(file).map(str::to_owned),
     };
     text.map(|text| (file.to_owned(), text)).ok_or_else(|| {
-        Error::usage(format!("{name}: there is no health file {}", crate::ui::printable(file))).hint("the path is relative to the recipe file, else to the shipped recipes")
+        Error::usage(format!("{name}: there is no health file {}", crate::ui::printable(file)))
+            .hint("the path is relative to the recipe file, else to the shipped recipes")
     })
 }
 

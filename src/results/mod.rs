@@ -1,6 +1,8 @@
 //! Outcomes of a run, their totals, and the documents made of them.
 
 pub mod ctrf;
+pub mod junit;
+pub mod markdown;
 pub mod outcome;
 pub mod report;
 

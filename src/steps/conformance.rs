@@ -49,7 +49,8 @@ fn gpus(inputs: &Inputs, _: &StepSpec) -> Vec<GpuUse> {
 /// Read-only checks run side by side, the others one after the other; each of these may wait for another run's GPUs first.
 fn timeout(inputs: &Inputs) -> Duration {
     let parallel = built(inputs).filter(|check| !check.behavioural).map(|check| check.timeout).max().unwrap_or_default();
-    let serial: Duration = built(inputs).filter(|check| check.behavioural).map(|check| check.timeout + limits::GPU_LOCK + limits::CLEANUP).sum();
+    let serial: Duration =
+        built(inputs).filter(|check| check.behavioural).map(|check| check.timeout + limits::GPU_LOCK + limits::CLEANUP).sum();
     parallel + serial + Duration::from_secs(30)
 }
 

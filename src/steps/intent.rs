@@ -137,8 +137,10 @@ async fn busy(cx: &StepCx<'_>, spec: &IntentSpec) -> Result<Option<Outcome>> {
         }
         Allocation::Dra => {
             let version = dra(cx).await?;
-            let (slices, claims) =
-                tokio::try_join!(cx.cluster.list(&version, "ResourceSlice", &everything), cx.cluster.list(&version, "ResourceClaim", &everything))?;
+            let (slices, claims) = tokio::try_join!(
+                cx.cluster.list(&version, "ResourceSlice", &everything),
+                cx.cluster.list(&version, "ResourceClaim", &everything)
+            )?;
             probe::free_devices(&pools::group(&slices), &claims, vendor).len() as u64 / u64::from(spec.gpus_per_pod)
         }
     };
@@ -259,10 +261,14 @@ impl Workload<'_> {
             Ok(()) => {}
             Err(error) if error.kind() == Kind::Timeout => {
                 let why = last.waiting.clone().unwrap_or_else(|| "no scheduler has looked at the others".to_owned());
-                return Ok(Outcome::fail(format!("{} of {wanted} pods of {workload} run after {} s: {why}", last.running.len(), self.limit().as_secs()))
-                    .fix("kubectl describe the pending pods; compare free GPUs per node with what a pod wants")
-                    .seen("pods", last.running, wanted)
-                    .asserted(0, wanted));
+                return Ok(Outcome::fail(format!(
+                    "{} of {wanted} pods of {workload} run after {} s: {why}",
+                    last.running.len(),
+                    self.limit().as_secs()
+                ))
+                .fix("kubectl describe the pending pods; compare free GPUs per node with what a pod wants")
+                .seen("pods", last.running, wanted)
+                .asserted(0, wanted));
             }
             Err(error) => return Err(error),
         }
@@ -320,7 +326,9 @@ fn together(pods: &[&Value]) -> Together {
         let name = pod["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         match pod["status"]["phase"].as_str() {
             Some("Running") if pod["metadata"]["deletionTimestamp"].is_null() => seen.running.push(name),
-            Some(phase @ ("Failed" | "Succeeded")) => seen.dead = Some(Dead { message: format!("pod {name} ended as {phase} instead of running"), image: false }),
+            Some(phase @ ("Failed" | "Succeeded")) => {
+                seen.dead = Some(Dead { message: format!("pod {name} ended as {phase} instead of running"), image: false })
+            }
             _ => match probe::image_trouble(pod) {
                 Some(reason) => seen.dead = Some(Dead { message: format!("pod {name}: {reason}"), image: true }),
                 None => seen.waiting = probe::unschedulable(pod).map(|reason| format!("pod {name}: {reason}")).or(seen.waiting),

@@ -46,7 +46,10 @@ fn known_resource(api_version: &str, kind: &str) -> Option<Access> {
 
 /// What was found of one expected object.
 enum Found {
-    Here { version: Option<String>, images: Vec<String> },
+    Here {
+        version: Option<String>,
+        images: Vec<String>,
+    },
     /// This workflow's own set-up makes it.
     Planned,
     Missing(String),
@@ -73,7 +76,10 @@ async fn run(cx: &StepCx<'_>) -> Result<Outcome> {
 async fn look(cx: &StepCx<'_>, expected: &ExpectedObject, planned: &[ObjectRef]) -> Found {
     let found = cx.cluster.get(&expected.api_version, &expected.kind, expected.namespace.as_deref(), &expected.name).await;
     let is_planned = planned.iter().any(|object| {
-        object.kind == expected.kind && object.name == expected.name && object.api_version == expected.api_version && object.namespace == expected.namespace
+        object.kind == expected.kind
+            && object.name == expected.name
+            && object.api_version == expected.api_version
+            && object.namespace == expected.namespace
     });
     match found {
         Ok(Some(object)) => compare(expected, &object),
@@ -93,7 +99,10 @@ fn compare(expected: &ExpectedObject, object: &Value) -> Found {
     let images: Vec<String> = containers.filter_map(|container| container["image"].as_str()).map(str::to_owned).collect();
     if let Some(range) = &expected.version {
         // The recipe was checked when it was read: the range is valid.
-        let matches = semver::VersionReq::parse(range).ok().zip(version.as_deref().and_then(semver_of)).map(|(range, version)| range.matches(&version));
+        let matches = semver::VersionReq::parse(range)
+            .ok()
+            .zip(version.as_deref().and_then(semver_of))
+            .map(|(range, version)| range.matches(&version));
         match (matches, &version) {
             (Some(true), _) => {}
             (Some(false), Some(version)) => return Found::Wrong(format!("version {version} is not {range}")),
@@ -102,7 +111,10 @@ fn compare(expected: &ExpectedObject, object: &Value) -> Found {
         }
     }
     if let Some(image) = expected.images.iter().find(|image| !images.contains(image)) {
-        return Found::Wrong(format!("does not run image {image} but {}", if images.is_empty() { "none".to_owned() } else { images.join(", ") }));
+        return Found::Wrong(format!(
+            "does not run image {image} but {}",
+            if images.is_empty() { "none".to_owned() } else { images.join(", ") }
+        ));
     }
     Found::Here { version, images }
 }
@@ -156,7 +168,8 @@ fn judge(found: Vec<(ExpectedObject, Found)>) -> Outcome {
         lines.push(line);
     }
     let outcome = if !wrong.is_empty() {
-        Outcome::fail(format!("{} of {total} expected objects: {}", total - wrong.len(), wrong.join("; "))).fix("install or upgrade what the list names")
+        Outcome::fail(format!("{} of {total} expected objects: {}", total - wrong.len(), wrong.join("; ")))
+            .fix("install or upgrade what the list names")
     } else if let Some(error) = unknown {
         Outcome::from(error)
     } else if total == 0 {

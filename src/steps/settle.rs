@@ -40,7 +40,8 @@ pub(super) async fn settle(cluster: &Cluster, ui: &Ui, limit: Duration) -> Resul
 
 async fn wait_for_quiet(cluster: &Cluster, ui: &Ui, (api_version, kind, problem): &Signal, limit: Duration) -> Result<Vec<String>> {
     let mut last = None;
-    let quiet = cluster.wait_until((api_version, kind), &Query::all(), &format!("every {kind} to settle"), limit, |objects| {
+    let (everything, waiting_for) = (Query::all(), format!("every {kind} to settle"));
+    let quiet = cluster.wait_until((api_version, kind), &everything, &waiting_for, limit, |objects| {
         last = objects.iter().find_map(|object| problem(object).map(|problem| format!("{}: {problem}", ObjectRef::of(object))));
         match &last {
             Some(problem) => {

@@ -44,7 +44,9 @@ async fn run(cx: &StepCx<'_>) -> Result<Outcome> {
     let mut outcome = match settled {
         Ok(seen) => {
             let count = seen.len();
-            Outcome::pass(format!("{installed}, settled for {} s", limits::SETTLE_DWELL.as_secs())).seen("objects", seen, count).asserted(count, count)
+            Outcome::pass(format!("{installed}, settled for {} s", limits::SETTLE_DWELL.as_secs()))
+                .seen("objects", seen, count)
+                .asserted(count, count)
         }
         // Not a verdict on the cluster: health and conformance say what is wrong with it.
         Err(error) => Outcome::from(error.context(installed)),
