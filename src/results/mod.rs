@@ -5,6 +5,8 @@ pub mod junit;
 pub mod markdown;
 pub mod outcome;
 pub mod report;
+#[cfg(test)]
+mod samples;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
