@@ -28,4 +28,5 @@ pub mod results;
 pub mod evidence;
 pub mod registry;
 pub mod sign;
+pub mod publish;
 pub mod verify;
