@@ -108,7 +108,8 @@ impl Registry {
         let challenges: Vec<_> = texts().filter_map(|text| http_auth::parse_challenges(text).ok()).flatten().collect();
         let named = |scheme: &str| challenges.iter().find(|challenge| challenge.scheme.eq_ignore_ascii_case(scheme));
         if let Some(bearer) = named("Bearer") {
-            let value = |name: &str| bearer.params.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_unescaped());
+            let value =
+                |name: &str| bearer.params.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_unescaped());
             let token = self.token(access, value("realm").as_deref(), value("service").as_deref(), credential).await?;
             return secret(format!("Bearer {token}")).map(Some);
         }
@@ -120,12 +121,17 @@ impl Registry {
 
     /// Asks the token server that the registry names; without credentials for an anonymous token.
     async fn token(
-        &self, access: Access, realm: Option<&str>, service: Option<&str>, credential: Option<&DockerCredential>,
+        &self,
+        access: Access,
+        realm: Option<&str>,
+        service: Option<&str>,
+        credential: Option<&DockerCredential>,
     ) -> Result<String, Failure> {
         let registry = &self.repository.registry;
         let realm = realm.and_then(|realm| Url::parse(realm).ok()).filter(|url| {
             // The password goes there, so it may not go in the clear, but from and to this machine.
-            url.scheme() == "https" || (url.scheme() == "http" && self.base.scheme() == "http" && url.host_str().is_some_and(super::is_loopback))
+            url.scheme() == "https"
+                || (url.scheme() == "http" && self.base.scheme() == "http" && url.host_str().is_some_and(super::is_loopback))
         });
         let Some(mut url) = realm else {
             return Err(Error::new(Kind::Denied, format!("{registry} names no token server that credentials can be sent to")).into());

@@ -94,7 +94,7 @@ pub(super) async fn retry<T, Tried: Future<Output = Result<T, Failure>>>(attempt
     attempt
         .retry(pauses)
         .when(|failure| failure.transient)
-        .adjust(|failure, pause| pause.map(|pause| failure.retry_after.unwrap_or(pause)))
+        .adjust(|failure, pause| pause.map(|pause| failure.retry_after.unwrap_or(pause).max(pause)))
         .notify(|failure, pause| tracing::debug!(?pause, "try again: {}", failure.error.chain()))
         .await
         .map_err(|failure| failure.error)
@@ -231,7 +231,8 @@ impl Registry {
             return Error::internal(format!("{doing}: make the request")).because(error).into();
         }
         let connect = error.is_connect();
-        let message = if connect { format!("{doing}: cannot connect to {registry}") } else { format!("{doing}: {registry} cut the connection") };
+        let message =
+            if connect { format!("{doing}: cannot connect to {registry}") } else { format!("{doing}: {registry} cut the connection") };
         let error = Error::new(Kind::Unavailable, message).because(error);
         Failure::transient(match (connect, self.base.scheme(), super::is_loopback(registry)) {
             (true, "https", true) => error.hint("a registry on this machine without TLS needs --plain-http"),

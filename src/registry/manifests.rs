@@ -66,7 +66,8 @@ impl Registry {
 
     /// Fetches a manifest by digest or tag; none if the status is one of `answers`.
     pub(super) async fn manifest(&self, doing: &str, reference: &str, answers: &'static [StatusCode]) -> Result<Option<Vec<u8>>> {
-        let call = Call::new(doing, Method::GET, self.url("manifests", reference)?, Access::Pull).header(ACCEPT, format!("{MANIFEST}, {INDEX}"));
+        let call =
+            Call::new(doing, Method::GET, self.url("manifests", reference)?, Access::Pull).header(ACCEPT, format!("{MANIFEST}, {INDEX}"));
         let reply = self.call(&Call { limit: limits::MANIFEST_BYTES, answers, ..call }).await?;
         Ok(reply.status.is_success().then_some(reply.body))
     }

@@ -62,8 +62,11 @@ impl Registry {
         let repository: Repository = repository.to_string().parse()?;
         let local = is_loopback(&repository.registry);
         if options.plain_http && !local {
-            return Err(Error::usage(format!("plain HTTP to {} would send what is pushed over the network in the clear", repository.registry))
-                .hint("--plain-http is for registries on this machine; leave it out to use TLS"));
+            return Err(Error::usage(format!(
+                "plain HTTP to {} would send what is pushed over the network in the clear",
+                repository.registry
+            ))
+            .hint("--plain-http is for registries on this machine; leave it out to use TLS"));
         }
         let scheme = if options.plain_http { "http" } else { "https" };
         let base = format!("{scheme}://{}/v2/{}/", repository.api_host(), repository.repository);
