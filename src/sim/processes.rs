@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process};
 use tokio::time::Instant;
 
 use crate::error::{Error, Kind, Result};
@@ -53,20 +53,34 @@ pub(super) async fn end(plane: &Path) -> Result<()> {
     }
 }
 
-/// Sends a signal to a process if its command line has all of `words`, and waits until it is gone or the time is up.
-pub(super) async fn end_command(pid: u32, words: &[&str], how: Signal) {
-    let deadline = Instant::now() + limits::SIM_END;
-    let is_it = || {
-        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let arguments: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
-        words.iter().all(|word| arguments.contains(&word.as_bytes()))
-    };
-    if is_it() {
-        signal(pid, how);
+/// Kills a process and its group, if its command line has all of `words`, and waits until it is gone.
+pub(super) async fn end_group(pid: u32, words: &[&str]) {
+    if called_with(pid, words) {
+        // It may have ended in between.
+        process(pid).map_or(Ok(()), |pid| kill_process_group(pid, Signal::KILL)).unwrap_or(());
+        wait_until_gone(pid, words).await;
     }
-    while is_it() && Instant::now() < deadline {
+}
+
+/// Asks a process to end, if its command line has all of `words`, and waits until it is gone or the time is up.
+pub(super) async fn terminate(pid: u32, words: &[&str]) {
+    if called_with(pid, words) {
+        signal(pid, Signal::TERM);
+        wait_until_gone(pid, words).await;
+    }
+}
+
+async fn wait_until_gone(pid: u32, words: &[&str]) {
+    let deadline = Instant::now() + limits::SIM_END;
+    while called_with(pid, words) && Instant::now() < deadline {
         tokio::time::sleep(limits::SIM_LOOK).await;
     }
+}
+
+fn called_with(pid: u32, words: &[&str]) -> bool {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let arguments: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+    words.iter().all(|word| arguments.contains(&word.as_bytes()))
 }
 
 fn recorded(plane: &Path) -> Vec<(String, u32)> {
