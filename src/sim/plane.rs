@@ -8,7 +8,6 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use rustix::process::Signal;
 use serde_json::{Map, Value, json};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
@@ -61,7 +60,7 @@ pub async fn down(home: &Home) -> Result<bool> {
     let Some(record) = home.record()? else { return Ok(false) };
     if !record.ready {
         // It is still starting, and tears down by itself when told to stop; if it was cut off, there is no such process.
-        processes::end_command(record.up_pid, &["sim", "up"], Signal::TERM).await;
+        processes::terminate(record.up_pid, &["sim", "up"]).await;
         if home.record()?.is_none() {
             return Ok(true);
         }
@@ -73,7 +72,7 @@ pub async fn down(home: &Home) -> Result<bool> {
 async fn tear_down(home: &Home, record: &Record) -> Result<()> {
     if let Some(pid) = record.kwokctl_pid {
         let config = config_path(home);
-        processes::end_command(pid, &["create", "cluster", &config.to_string_lossy()], Signal::KILL).await;
+        processes::end_group(pid, &["create", "cluster", &config.to_string_lossy()]).await;
     }
     processes::end(&home.plane(&record.name)).await?;
     home.remove()
@@ -156,8 +155,7 @@ fn spawn(home: &Home, binaries: &Binaries) -> Result<Child> {
         .stdout(out)
         .stderr(err)
         // Ctrl-C in the terminal is for us; we stop kwokctl.
-        .process_group(0)
-        .kill_on_drop(true);
+        .process_group(0);
     command.spawn().map_err(|error| Error::usage(format!("start {}", binaries.kwokctl.display())).because(error))
 }
 
@@ -241,8 +239,18 @@ fn tail(path: &Path) -> String {
         return format!("{} is empty", path.display());
     }
     let last = &lines[lines.len().saturating_sub(limits::SIM_LOG_LINES)..];
-    let cut = |line: &&str| line.chars().take(limits::SIM_LOG_COLUMNS).collect::<String>();
+    let cut = |line: &&str| message(line).chars().take(limits::SIM_LOG_COLUMNS).collect::<String>();
     last.iter().map(|line| format!("\n    {}", cut(line))).collect()
+}
+
+/// What a log line of kwokctl or kwok says, which is JSON; other lines as they are.
+fn message(line: &str) -> String {
+    let entry: Value = serde_json::from_str(line).unwrap_or_default();
+    match (entry["msg"].as_str(), entry["err"].as_str()) {
+        (Some(message), Some(cause)) => format!("{message}: {cause}"),
+        (Some(message), None) => message.to_owned(),
+        _ => line.to_owned(),
+    }
 }
 
 async fn interrupted() -> Error {
@@ -272,5 +280,7 @@ mod tests {
         assert_eq!(tail(&path).lines().count(), limits::SIM_LOG_LINES + 1);
         assert!(tail(&path).len() < 3000);
         assert!(tail(&folder.path().join("none")).contains("is empty"));
+        assert_eq!(message(r#"{"level":"ERROR","msg":"no download","err":"404"}"#), "no download: 404");
+        assert_eq!(message("E1122 x"), "E1122 x");
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process};
 use tokio::time::Instant;
 
 use crate::error::{Error, Kind, Result};
@@ -45,28 +45,44 @@ pub(super) async fn end(plane: &Path) -> Result<()> {
         for pid in left.values() {
             signal(*pid, Signal::KILL);
         }
-        if Instant::now() > deadline {
-            let names: Vec<String> = left.iter().map(|(name, pid)| format!("{name} (process {pid})")).collect();
-            return Err(Error::new(Kind::Timeout, format!("end the control plane: {} still runs", names.join(", "))));
+        while left.values().any(|pid| alive(*pid)) {
+            if Instant::now() > deadline {
+                let names: Vec<String> = left.iter().map(|(name, pid)| format!("{name} (process {pid})")).collect();
+                return Err(Error::new(Kind::Timeout, format!("end the control plane: {} does not end", names.join(", "))));
+            }
+            tokio::time::sleep(limits::SIM_LOOK).await;
         }
+    }
+}
+
+/// Kills a process and its group, if its command line has all of `words`, and waits until it is gone.
+pub(super) async fn end_group(pid: u32, words: &[&str]) {
+    if called_with(pid, words) {
+        // It may have ended in between.
+        process(pid).map_or(Ok(()), |pid| kill_process_group(pid, Signal::KILL)).unwrap_or(());
+        wait_until_gone(pid).await;
+    }
+}
+
+/// Asks a process to end, if its command line has all of `words`, and waits until it is gone or the time is up.
+pub(super) async fn terminate(pid: u32, words: &[&str]) {
+    if called_with(pid, words) {
+        signal(pid, Signal::TERM);
+        wait_until_gone(pid).await;
+    }
+}
+
+async fn wait_until_gone(pid: u32) {
+    let deadline = Instant::now() + limits::SIM_END;
+    while alive(pid) && Instant::now() < deadline {
         tokio::time::sleep(limits::SIM_LOOK).await;
     }
 }
 
-/// Sends a signal to a process if its command line has all of `words`, and waits until it is gone or the time is up.
-pub(super) async fn end_command(pid: u32, words: &[&str], how: Signal) {
-    let deadline = Instant::now() + limits::SIM_END;
-    let is_it = || {
-        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let arguments: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
-        words.iter().all(|word| arguments.contains(&word.as_bytes()))
-    };
-    if is_it() {
-        signal(pid, how);
-    }
-    while is_it() && Instant::now() < deadline {
-        tokio::time::sleep(limits::SIM_LOOK).await;
-    }
+fn called_with(pid: u32, words: &[&str]) -> bool {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let arguments: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+    words.iter().all(|word| arguments.contains(&word.as_bytes()))
 }
 
 fn recorded(plane: &Path) -> Vec<(String, u32)> {
@@ -82,10 +98,22 @@ fn recorded(plane: &Path) -> Vec<(String, u32)> {
 }
 
 fn runs(pid: u32, bin: &Path) -> bool {
-    if Path::new("/proc/self").exists() {
-        program_of(pid).is_some_and(|program| program.starts_with(bin))
-    } else {
-        process(pid).is_some_and(|pid| test_kill_process(pid).is_ok())
+    if Path::new("/proc/self").exists() { program_of(pid).is_some_and(|program| program.starts_with(bin)) } else { alive(pid) }
+}
+
+/// True until a process has let go of everything, its ports too. One that nobody collected is gone in this sense, but not
+/// while threads of it are still ending: their memory, and so the command line, goes before their files do.
+fn alive(pid: u32) -> bool {
+    if !Path::new("/proc/self").exists() {
+        return process(pid).is_some_and(|pid| test_kill_process(pid).is_ok());
+    }
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The state stands behind the name, which is in parentheses and may hold any character.
+    let state = stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next());
+    match state {
+        None => false,
+        Some('Z' | 'X') => fs::read_dir(format!("/proc/{pid}/task")).is_ok_and(|threads| threads.count() > 1),
+        Some(_) => true,
     }
 }
 
