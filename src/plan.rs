@@ -199,22 +199,16 @@ impl Plan {
             self.gpus
         );
         for (index, step) in self.steps.iter().enumerate() {
-            let mut line = |name: &str, value: String| {
-                if !value.is_empty() {
-                    // Writing to a String cannot fail.
-                    writeln!(text, "    {name:<8} {value}").unwrap_or(());
-                }
-            };
-            line("", String::new());
             let head = format!("\n {} {:<12} {}", index + 1, step.id, step.title);
             text.push_str(&head);
             text.push('\n');
             let mut line = |name: &str, value: String| {
                 if !value.is_empty() {
+                    // Writing to a String cannot fail.
                     writeln!(text, "     {name:<8} {value}").unwrap_or(());
                 }
             };
-            line("why here", step.why.clone());
+            line("why", step.why.clone());
             line("needs", step.needs.join(", "));
             line("reads", step.reads.join(", "));
             line("creates", step.creates.join(", "));

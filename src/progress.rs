@@ -13,7 +13,7 @@ use crate::ui::{Mode, Tone, Ui, printable};
 /// Columns of a step's id.
 const STEP: usize = 13;
 /// Columns of a check's id.
-const CHECK: usize = 27;
+const CHECK: usize = 30;
 /// Columns of the verdict.
 const WORD: usize = 5;
 

@@ -11,7 +11,7 @@ use crate::evidence::{
 };
 use crate::limits;
 use crate::recipe::Recipe;
-use crate::results::{Report, TestResult, ctrf};
+use crate::results::{Outcome, Report, ctrf};
 use crate::snapshot::Snapshot;
 use crate::yaml;
 
@@ -65,7 +65,10 @@ impl Bundle {
             add(&mut files, ctrf_path(&step.id), ctrf::write(step, tests)?)?;
         }
         for test in report.tests.iter().filter(|test| !test.outcome.artifacts.is_empty()) {
-            add(&mut files, format!("artifacts/{}.jsonl", safe_name(&test.id)), artifact_lines(test)?)?;
+            add(&mut files, format!("artifacts/{}.jsonl", safe_name(&test.id)), artifact_lines(&test.outcome)?)?;
+        }
+        for step in report.steps.iter().filter(|step| !step.outcome.artifacts.is_empty()) {
+            add(&mut files, format!("artifacts/{}.jsonl", safe_name(&step.id)), artifact_lines(&step.outcome)?)?;
         }
         let manifest = Manifest::of(&files).to_bytes()?;
         let content_digest = Digest::of(&manifest);
@@ -150,9 +153,9 @@ fn add(files: &mut Files, path: String, bytes: Vec<u8>) -> Result<()> {
     Ok(())
 }
 
-fn artifact_lines(test: &TestResult) -> Result<Vec<u8>> {
+fn artifact_lines(outcome: &Outcome) -> Result<Vec<u8>> {
     let mut lines = Vec::new();
-    for artifact in &test.outcome.artifacts {
+    for artifact in &outcome.artifacts {
         lines.extend(canonical_json(artifact)?);
         lines.push(b'\n');
     }

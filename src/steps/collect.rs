@@ -37,7 +37,7 @@ async fn run(cx: &StepCx<'_>) -> Result<Outcome> {
     } else {
         replace(&folder, &bundle)?;
     }
-    let mut words = vec![format!("bundle {}", folder.display()), bundle.content_digest().short().to_owned()];
+    let mut words = vec![format!("bundle {}", folder.display()), format!("sha256:{}…", bundle.content_digest().short())];
     let publishing = &cx.inputs.publishing;
     match (&publishing.key, &publishing.push) {
         (Some(key), Some(repository)) => {
