@@ -71,7 +71,7 @@ name: seven-of-eight
 nodes:
 - {name: sim-node-4, profile: h100-sxm-8, mode: dra, zone: sim-b, devices: 7}
 YAML
-"$seatrial" -q sim load defect.yaml
+"$seatrial" -q sim load --kubeconfig "$KUBECONFIG" defect.yaml
 must_exit 1 "$seatrial" run conformance --out out-defect --key keys/seatrial.key --push "$repository" --plain-http
 defect_pointer=$(ls -t evidence/*/*.yaml | head -1)
 echo

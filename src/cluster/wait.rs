@@ -44,7 +44,11 @@ impl Cluster {
                 Err(_) => return Err(out_of_time(waiting_for, limit, last_trouble)),
             };
             match event {
-                Ok(Event::Init) => objects.clear(),
+                // Listed anew, as after 410: until that is complete, a condition would see too little.
+                Ok(Event::Init) => {
+                    objects.clear();
+                    listed = false;
+                }
                 Ok(Event::InitDone) => listed = true,
                 Ok(Event::InitApply(object) | Event::Apply(object)) => {
                     let key = object.metadata.uid.clone().unwrap_or_default();
@@ -62,6 +66,7 @@ impl Cluster {
                     continue;
                 }
             }
+            last_trouble = None;
             if listed {
                 let seen: Vec<&Value> = objects.values().collect();
                 if let Some(found) = condition(&seen) {
