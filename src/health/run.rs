@@ -105,7 +105,8 @@ fn conclude(sum: Sum) -> Outcome {
     let count = wrong.len();
     let worst = wrong.iter().position(|outcome| outcome.verdict == Verdict::Fail).unwrap_or(0);
     let mut outcome = if wrong.is_empty() {
-        Outcome::pass(format!("{total} statements about {} objects hold", subjects.len()))
+        let objects = if subjects.len() == 1 { "1 object" } else { &format!("{} objects", subjects.len()) };
+        Outcome::pass(format!("{total} statements about {objects} hold"))
     } else {
         wrong.swap_remove(worst)
     };

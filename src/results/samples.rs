@@ -39,7 +39,7 @@ pub(super) fn mixed() -> Report {
             "health/gpu-operator",
             "health",
             "deployment",
-            Outcome::pass("6 statements about 1 objects hold").seen("objects", vec!["deployment a/b".to_owned()], 1).asserted(6, 6),
+            Outcome::pass("6 statements about 1 object hold").seen("objects", vec!["deployment a/b".to_owned()], 1).asserted(6, 6),
             31,
         ),
         flaky,
