@@ -1,0 +1,28 @@
+# make demo: the main job, on a simulated cluster of this machine. make test: all tests, on real servers.
+# Both get the servers they need first: testenv/get.sh says where from. The tests ask it again where they are.
+
+control_plane := kube-apiserver kube-controller-manager kube-scheduler kubectl etcd kwok kwokctl
+servers := $(control_plane) oci-registry oras docker-registry
+# NAME=PATH lines of get.sh as SEATRIAL_BIN_NAME=PATH words.
+as_env := awk -F= '{ name = toupper($$1); gsub("-", "_", name); print "SEATRIAL_BIN_" name "=" $$2 }'
+
+.PHONY: build demo test lint clean
+
+build:
+	cargo build --locked
+
+demo:
+	cargo build --locked
+	@servers=$$(testenv/get.sh $(control_plane) oci-registry) && env $$(echo "$$servers" | $(as_env)) demo/demo.sh
+
+test:
+	testenv/get.sh $(servers) >/dev/null
+	cargo test --locked
+
+lint:
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
+
+clean:
+	cargo clean
