@@ -8,8 +8,9 @@ pub const DOCUMENT_BYTES: u64 = 1 << 20;
 pub const SNAPSHOT_BYTES: u64 = 256 << 20;
 /// Nodes of a YAML document; aliases count each time they are expanded, so an alias bomb ends here.
 pub const YAML_NODES: usize = 200_000;
-/// Nesting of a YAML or JSON document.
-pub const YAML_DEPTH: usize = 100;
+/// Nesting of a YAML document: reading a level takes up to 24 KB of a thread's 2 MiB of stack in a debug build; a CRD, the deepest thing
+/// that people write, nests some 30.
+pub const YAML_DEPTH: usize = 64;
 
 /// One request to the API server. kube-apiserver itself gives up after 60 s.
 pub const API_REQUEST: Duration = Duration::from_secs(30);
@@ -52,6 +53,17 @@ pub const REGISTRY_READ: Duration = Duration::from_secs(60);
 pub const REGISTRY_TRIES: usize = 4;
 /// The longest Retry-After that we honour.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
+/// The piece in which a blob is uploaded: the largest that every big registry takes.
+pub const REGISTRY_CHUNK: usize = 4 << 20;
+/// What we read of a registry's error or token answer; real ones have a few hundred bytes.
+pub const REGISTRY_ANSWER_BYTES: u64 = 64 << 10;
+/// Times that our entry must be seen in a row in a list of referrers kept in a tag, before we call it written: registries have no
+/// compare-and-swap for tags, so another writer who read the tag before our write may still overwrite it.
+pub const REFERRER_SIGHTINGS: usize = 3;
+/// Looks at a list of referrers, writes of our entry between them, before we give up: about 10 s, as some registries list with a delay.
+pub const REFERRER_TRIES: usize = 30;
+/// Pages of a list of referrers.
+pub const REFERRER_PAGES: usize = 64;
 /// A manifest, as registries themselves limit it.
 pub const MANIFEST_BYTES: u64 = 4 << 20;
 /// A Sigstore bundle; real ones have 5 to 20 KB.
@@ -76,3 +88,17 @@ pub const POD_RUNNING: Duration = Duration::from_secs(30);
 pub const GPU_RELEASE: Duration = Duration::from_secs(30);
 /// How long a run waits for another run's GPUs.
 pub const GPU_LOCK: Duration = Duration::from_secs(600);
+/// How long one operation of a health test waits where the file does not say: chainsaw's own default for `assert` and `error`.
+pub const HEALTH_OPERATION: Duration = Duration::from_secs(30);
+/// The longest that one operation of a health test may wait: a driver build on a slow node takes half of it.
+pub const HEALTH_OPERATION_MAX: Duration = Duration::from_secs(3600);
+/// Bytes of one JMESPath expression; real ones have less than 200.
+pub const EXPRESSION_BYTES: usize = 4096;
+/// Iterations nested in one JMESPath expression; more only multiplies work.
+pub const EXPRESSION_ITERATIONS: usize = 4;
+/// Comparisons made for one object and one assertion tree: a full node or pod takes some hundreds.
+pub const ASSERTION_STEPS: usize = 20_000;
+/// Deviations kept for one health operation; the first ones tell the story.
+pub const VIOLATIONS: usize = 50;
+/// Characters of a value quoted in a message; the whole one is in the artifacts.
+pub const QUOTED_CHARS: usize = 120;

@@ -103,6 +103,22 @@ mod tests {
         assert_eq!(error.hints(), ["did you mean `timeout`?"]);
     }
 
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Three {
+        #[serde(rename = "assert")]
+        _assert: u32,
+        #[serde(rename = "error")]
+        _error: u32,
+        #[serde(rename = "apply")]
+        _apply: u32,
+    }
+
+    #[test]
+    fn the_nearest_of_several_names_is_found() {
+        assert_eq!(from_str::<Three>("asert: 3", "x.yaml").expect_err("is refused").hints(), ["did you mean `assert`?"]);
+    }
+
     #[test]
     fn an_alias_bomb_and_deep_nesting_end_quickly() {
         let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");

@@ -60,8 +60,10 @@ build_debian() {
   command -v apt-get >/dev/null && command -v dpkg >/dev/null || die "oras and docker-registry come from Debian packages and this machine has no apt-get: put them on PATH"
   local out=$1 apt=$1.apt suite packages mirror options
   suite=$(sed -n 's/^suite //p' "$here/debian.txt"); packages=$(sed -n 's/^package //p' "$here/debian.txt")
-  mirror=$(sed -nE 's/^deb (\[[^]]*\] )?([^ ]+) .*/\2/p; s/^URIs: *([^ ]+).*/\1/p' /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | head -1)
-  [ -n "$mirror" ] || die "no Debian mirror in /etc/apt"
+  # The machine's own mirror of Debian: other sources (vendors', security updates) do not hold the release.
+  mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources 2>/dev/null |
+    sed -nE 's/^deb (\[[^]]*\] )?([^ ]+\/debian\/?) .*/\2/p; s/^URIs: *([^ ]+\/debian\/?)( .*)?$/\1/p' | sed -n 1p) || true
+  [ -n "$mirror" ] || die "oras and docker-registry come from Debian packages and /etc/apt names no mirror of Debian: put them on PATH"
   rm -rf "$apt"; mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$apt/debs"
   echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" > "$apt/sources.list"
   options=(-qq -o "Dir::Etc::sourcelist=$apt/sources.list" -o Dir::Etc::sourceparts=/dev/null -o "Dir::State::Lists=$apt/lists" -o "Dir::Cache=$apt/cache" -o APT::Sandbox::User=)

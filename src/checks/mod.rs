@@ -4,6 +4,7 @@ mod dra_support;
 mod gpu_capacity;
 mod platform_health;
 pub mod probe;
+pub mod settled;
 
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
@@ -162,6 +163,32 @@ pub fn find(id: &str) -> Result<Known> {
     })
 }
 
+/// The page about a check: its card, then its documentation.
+#[must_use]
+pub fn page(check: &Check) -> String {
+    let requirement = check.requirement.map_or(String::new(), |id| format!("CNCF requirement: {id}\n"));
+    let creates = if check.behavioural { "creates workloads" } else { "reads only" };
+    let access: Vec<String> = check
+        .access
+        .iter()
+        .map(|access| {
+            let group = if access.group.is_empty() { String::new() } else { format!(".{}", access.group) };
+            format!("  {}{group}: {}", access.resource, access.verbs.join(", "))
+        })
+        .collect();
+    format!(
+        "{} (version {}): {}\nphase: {} · {creates} · at most {} s · up to {} GPUs\n{requirement}\n{}\n\n# What it may do\n{}\n",
+        check.id,
+        check.version,
+        check.title,
+        check.phase.word(),
+        check.timeout.as_secs(),
+        check.gpus,
+        check.docs,
+        access.join("\n")
+    )
+}
+
 /// What a check is given.
 pub struct Cx<'a> {
     /// The cluster, with a retry log of this check's own.
@@ -240,7 +267,7 @@ mod tests {
             let path = entry.expect("readable").path();
             let text = std::fs::read_to_string(&path).expect("readable");
             let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().replace('_', "-");
-            let is_check = text.contains("static CHECK: Check");
+            let is_check = text.contains("pub(super) static CHECK") && stem != "mod";
             assert!(!is_check || ids.contains(&stem.as_str()), "To fix: add {stem} to ALL in src/checks/mod.rs");
         }
         for check in ALL {

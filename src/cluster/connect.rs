@@ -100,6 +100,25 @@ impl Cluster {
         Ok(entry)
     }
 
+    /// True if objects of the kind live in namespaces.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] if the kind is not served; as any read otherwise.
+    pub async fn is_namespaced(&self, api_version: &str, kind: &str) -> Result<bool> {
+        Ok(self.kind(api_version, kind).await?.1 == Scope::Namespaced)
+    }
+
+    /// Waits until a kind is served, as after its definition was created.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] if it still is not after a few looks.
+    pub async fn wait_served(&self, api_version: &str, kind: &str) -> Result<()> {
+        use backon::Retryable;
+        // Discovery cannot be watched, so it is asked again, at growing distances.
+        let backoff = backon::ExponentialBuilder::default().with_min_delay(limits::BACKOFF_MIN).with_max_times(6).with_jitter();
+        (|| self.kind(api_version, kind)).retry(backoff).when(|error| error.kind() == Kind::NotFound).await.map(|_| ())
+    }
+
     /// Bounds one request in time and explains its error.
     pub(super) async fn bounded<T>(&self, doing: &str, request: impl Future<Output = kube::Result<T>>) -> Result<T> {
         match tokio::time::timeout(limits::API_REQUEST, request).await {

@@ -1,0 +1,174 @@
+//! Reads and writes the directory form of a bundle: bounded, without following links, whole or not at all.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, fstat, openat};
+
+use crate::error::{Context, Error, Kind, Result};
+use crate::evidence::SIGNATURE;
+use crate::evidence::bundle::{Bundle, Files};
+use crate::{files, limits};
+
+/// Folders in folders; ours have one level.
+const DEPTH: usize = 8;
+
+/// What a bundle's directory holds. Nothing of it is checked.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// The files by path, without the signature.
+    pub files: Files,
+    /// The local copy of the signature.
+    pub signature: Option<Vec<u8>>,
+}
+
+/// Reads every file of a directory.
+///
+/// # Errors
+/// [`Kind::Usage`] if it is no directory; [`Kind::Integrity`] for links, devices and whatever is over the limits.
+pub fn read(folder: &Path) -> Result<Found> {
+    let shown = folder.display();
+    // The folder itself may be reached through a link: the user named it.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = openat(CWD, folder, flags, Mode::empty())
+        .map_err(|error| Error::usage(format!("{shown} is not a directory that can be read")).because(error))?;
+    let mut walk = Walk::default();
+    walk.folder(&root, "", 0).with_context(|| format!("read the bundle in {shown}"))?;
+    let signature = walk.files.remove(SIGNATURE);
+    Ok(Found { files: walk.files, signature })
+}
+
+/// Writes a bundle to a directory of its own. A directory that already holds the same bundle is left as it is.
+///
+/// # Errors
+/// [`Kind::Usage`] if the directory holds something else; [`Kind::Io`] if it cannot be written, and then nothing is left there.
+pub fn write(bundle: &Bundle, folder: &Path) -> Result<()> {
+    let shown = folder.display();
+    if folder.exists() {
+        if read(folder)?.files == *bundle.files() {
+            return Ok(());
+        }
+        return Err(Error::usage(format!("{shown} already holds something else")).hint("name a directory that does not exist yet"));
+    }
+    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(parent).with_context(|| format!("make {}", parent.display()))?;
+    let partial =
+        tempfile::Builder::new().prefix(".seatrial-").tempdir_in(parent).with_context(|| format!("write below {}", parent.display()))?;
+    for (path, bytes) in bundle.files() {
+        files::write(&partial.path().join(path), bytes)?;
+    }
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(partial.path(), mode).with_context(|| format!("write {shown}"))?;
+    std::fs::rename(partial.path(), folder).with_context(|| format!("write {shown}"))?;
+    // It has another name now; there is nothing left to remove under the old one.
+    drop(partial.keep());
+    Ok(())
+}
+
+/// Writes the local copy of a signature beside the files of a bundle.
+///
+/// # Errors
+/// [`Kind::Io`] if it cannot be written.
+pub fn write_signature(folder: &Path, signature: &[u8]) -> Result<()> {
+    files::write(&folder.join(SIGNATURE), signature)
+}
+
+#[derive(Default)]
+struct Walk {
+    files: Files,
+    bytes: u64,
+    entries: usize,
+}
+
+impl Walk {
+    fn folder(&mut self, folder: &OwnedFd, prefix: &str, depth: usize) -> Result<()> {
+        let failed = |error: rustix::io::Errno| Error::new(Kind::Io, format!("list /{prefix}")).because(error);
+        for entry in Dir::read_from(folder.as_fd()).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name();
+            if name == c"." || name == c".." {
+                continue;
+            }
+            self.entries += 1;
+            if self.entries > limits::BUNDLE_FILES * 2 || depth > DEPTH {
+                return Err(Error::new(Kind::Integrity, "there is more than a bundle may hold"));
+            }
+            let Ok(name) = name.to_str() else {
+                return Err(Error::new(
+                    Kind::Integrity,
+                    format!("{prefix}{} is not a name that a bundle may hold", name.to_string_lossy()),
+                ));
+            };
+            self.entry(folder, name, &format!("{prefix}{name}"), depth)?;
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, folder: &OwnedFd, name: &str, path: &str, depth: usize) -> Result<()> {
+        // Opened first and looked at then, so that nobody can swap it in between; a pipe must not make us wait.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = match openat(folder, name, flags, Mode::empty()) {
+            Ok(file) => file,
+            Err(rustix::io::Errno::LOOP) => {
+                return Err(Error::new(Kind::Integrity, format!("{path} is a symbolic link; a bundle holds none")));
+            }
+            Err(error) => return Err(Error::new(Kind::Io, format!("open {path}")).because(error)),
+        };
+        let about = fstat(&file).map_err(|error| Error::new(Kind::Io, format!("look at {path}")).because(error))?;
+        match FileType::from_raw_mode(about.st_mode) {
+            FileType::Directory => self.folder(&file, &format!("{path}/"), depth + 1),
+            FileType::RegularFile => {
+                let bytes = self.bounded(File::from(file), path)?;
+                self.files.insert(path.to_owned(), bytes);
+                Ok(())
+            }
+            _ => Err(Error::new(Kind::Integrity, format!("{path} is neither a file nor a directory"))),
+        }
+    }
+
+    fn bounded(&mut self, file: File, path: &str) -> Result<Vec<u8>> {
+        let limit = if path == SIGNATURE { limits::SIGNATURE_BYTES } else { limits::BUNDLE_FILE_BYTES };
+        let limit = limit.min(limits::BUNDLE_BYTES - self.bytes);
+        let mut bytes = Vec::new();
+        file.take(limit + 1).read_to_end(&mut bytes).with_context(|| format!("read {path}"))?;
+        if bytes.len() as u64 > limit || self.files.len() > limits::BUNDLE_FILES {
+            return Err(Error::new(Kind::Integrity, format!("with {path} there is more than a bundle may hold")));
+        }
+        self.bytes += bytes.len() as u64;
+        Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_pipes_and_hidden_depths_are_refused_and_read_as_integrity_errors() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let path = folder.path();
+        std::fs::write(path.join("a.json"), b"{}").expect("is written");
+        assert_eq!(read(path).expect("reads").files.len(), 1);
+
+        std::os::unix::fs::symlink("/etc", path.join("ctrf")).expect("is made");
+        let error = read(path).expect_err("a linked folder");
+        assert_eq!(error.kind(), Kind::Integrity);
+        assert!(error.chain().contains("ctrf is a symbolic link"), "{}", error.chain());
+        std::fs::remove_file(path.join("ctrf")).expect("is removed");
+
+        let deep = (0..20).fold(path.to_owned(), |path, _| path.join("d"));
+        std::fs::create_dir_all(deep).expect("is made");
+        assert_eq!(read(path).expect_err("too deep").kind(), Kind::Integrity);
+        std::fs::remove_dir_all(path.join("d")).expect("is removed");
+
+        rustix::fs::mkfifoat(CWD, path.join("pipe"), Mode::RUSR | Mode::WUSR).expect("is made");
+        assert_eq!(read(path).expect_err("a pipe").kind(), Kind::Integrity);
+    }
+
+    #[test]
+    fn a_directory_that_is_not_there_is_a_usage_error() {
+        assert_eq!(read(Path::new("/nonexistent-bundle")).expect_err("is refused").kind(), Kind::Usage);
+    }
+}

@@ -1,0 +1,124 @@
+//! The case file: what the stages have found so far.
+
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::evidence::bundle::Files;
+use crate::evidence::statement::Statement;
+use crate::evidence::{Evidence, Pointer};
+use crate::exit::Exit;
+use crate::recipe::Recipe;
+use crate::registry::Repository;
+use crate::results::Report;
+use crate::snapshot::Snapshot;
+use crate::verify::{Request, Signer};
+
+/// What a stage found, if it could look.
+pub(super) enum Finding {
+    /// It holds.
+    Ok(String),
+    /// It holds, and something must be known.
+    Warning(String),
+    /// There was nothing to look at, or it was not asked for.
+    NotRun(String),
+    /// The evidence is what it claims to be, and what it says is not good enough.
+    Verdict(Exit, String),
+}
+
+/// Where the bundle is.
+pub(super) enum Place {
+    /// In a directory on this machine.
+    Directory(std::path::PathBuf),
+    /// In a registry, under a digest.
+    Registry(Repository, Digest),
+}
+
+/// A signature that was found.
+pub(super) struct Candidate {
+    /// Where it is from, for people.
+    pub(super) name: String,
+    /// The Sigstore bundle.
+    pub(super) bytes: Vec<u8>,
+}
+
+/// A statement whose signature was verified.
+pub(super) struct Signed {
+    /// The key's id.
+    pub(super) key: Digest,
+    /// What was signed.
+    pub(super) statement: Statement,
+}
+
+/// What the stages have found so far.
+pub(super) struct Case {
+    pub(super) request: Request,
+    pub(super) pointer: Option<Pointer>,
+    pub(super) place: Option<Place>,
+    pub(super) files: Option<Files>,
+    pub(super) candidates: Vec<Candidate>,
+    /// The keys (or whatever else) that signatures name which are not from the expected key.
+    pub(super) others: Vec<String>,
+    pub(super) signed: Option<Signed>,
+    /// Digest of the OCI manifest: as fetched, or as rebuilt from a directory.
+    pub(super) artifact: Option<Digest>,
+    pub(super) evidence: Option<Evidence>,
+    pub(super) report: Option<Report>,
+    pub(super) recipe: Option<Recipe>,
+    pub(super) snapshot: Option<Snapshot>,
+    /// Declared checks that were left out, with their reason.
+    pub(super) out_of_scope: Vec<String>,
+}
+
+impl Case {
+    pub(super) fn new(request: Request) -> Self {
+        Self {
+            request,
+            pointer: None,
+            place: None,
+            files: None,
+            candidates: Vec::new(),
+            others: Vec::new(),
+            signed: None,
+            artifact: None,
+            evidence: None,
+            report: None,
+            recipe: None,
+            snapshot: None,
+            out_of_scope: Vec::new(),
+        }
+    }
+
+    /// True if the signature of the expected signer was verified.
+    pub(super) fn signer_accepted(&self) -> bool {
+        self.signed.is_some()
+    }
+
+    /// True if nobody's signature was asked for.
+    pub(super) fn integrity_only(&self) -> bool {
+        matches!(self.request.signer, Signer::IntegrityOnly)
+    }
+
+    pub(super) fn files(&self) -> Result<&Files> {
+        known(self.files.as_ref(), "files")
+    }
+
+    pub(super) fn artifact(&self) -> Result<&Digest> {
+        known(self.artifact.as_ref(), "OCI digest")
+    }
+
+    pub(super) fn evidence(&self) -> Result<&Evidence> {
+        known(self.evidence.as_ref(), "evidence")
+    }
+
+    pub(super) fn report(&self) -> Result<&Report> {
+        known(self.report.as_ref(), "results")
+    }
+
+    pub(super) fn recipe(&self) -> Result<&Recipe> {
+        known(self.recipe.as_ref(), "recipe")
+    }
+}
+
+/// A stage that needs what an earlier one did not leave behind is a defect of ours, and never a pass.
+fn known<'a, T>(value: Option<&'a T>, what: &str) -> Result<&'a T> {
+    value.ok_or_else(|| Error::internal(format!("an earlier stage left no {what}")))
+}

@@ -1,0 +1,46 @@
+//! Stage 8: whether what the recipe declares was looked at.
+
+use crate::error::Result;
+use crate::exit::Exit;
+use crate::results::Verdict;
+use crate::verify::case::{Case, Finding};
+
+pub(super) fn run(case: &mut Case) -> Result<Finding> {
+    let recipe = case.recipe()?;
+    let tests = &case.report()?.tests;
+    let checks = &recipe.spec.checks;
+    let declared: Vec<&String> = checks.deployment.iter().chain(&checks.conformance).chain(&checks.performance).collect();
+    let mut missing = Vec::new();
+    let mut out_of_scope = Vec::new();
+    for id in &declared {
+        match tests.iter().find(|test| test.id == **id).map(|test| test.outcome.verdict) {
+            None => missing.push(format!("{id} is not in the results")),
+            Some(verdict @ (Verdict::Error(_) | Verdict::NotRun(_))) => missing.push(format!("{id} is {}", with_reason(verdict))),
+            Some(verdict @ Verdict::Skip(reason)) if reason.narrows_scope() => {
+                out_of_scope.push(format!("{id} ({})", with_reason(verdict)))
+            }
+            Some(Verdict::Pass | Verdict::Fail | Verdict::Skip(_)) => {}
+        }
+    }
+    let finding = if !missing.is_empty() {
+        Finding::Verdict(Exit::Coverage, format!("declared in the recipe and not covered: {}", missing.join(", ")))
+    } else if declared.is_empty() {
+        Finding::Verdict(Exit::Coverage, "the recipe declares no checks, so nothing can be covered".to_owned())
+    } else if out_of_scope.is_empty() {
+        Finding::Ok(format!("all {} declared checks ran", declared.len()))
+    } else {
+        let said = format!(
+            "{} of {} declared checks ran; out of scope: {}",
+            declared.len() - out_of_scope.len(),
+            declared.len(),
+            out_of_scope.join(", ")
+        );
+        Finding::Warning(said)
+    };
+    case.out_of_scope = out_of_scope;
+    Ok(finding)
+}
+
+fn with_reason(verdict: Verdict) -> String {
+    verdict.reason().map_or_else(|| verdict.word().to_owned(), |reason| format!("{}: {reason}", verdict.word()))
+}

@@ -1,0 +1,110 @@
+//! Stage 7: what the tests came to, recomputed from CTRF and held against results, evidence and statement.
+
+use crate::error::{Error, Kind, Result};
+use crate::evidence::bundle::{Files, file, json};
+use crate::evidence::statement::Statement;
+use crate::evidence::{EVIDENCE, Evidence, RECIPE, RESULTS, SNAPSHOT, ctrf_path};
+use crate::exit::Exit;
+use crate::recipe::{API_VERSION, Recipe};
+use crate::results::{Counts, Report, Scope, Verdict, ctrf, exit_of};
+use crate::snapshot::Snapshot;
+use crate::verify::case::{Case, Finding};
+use crate::yaml;
+
+pub(super) fn run(case: &mut Case) -> Result<Finding> {
+    let files = case.files()?;
+    let report: Report = json(files, RESULTS)?;
+    let evidence: Evidence = json(files, EVIDENCE)?;
+    let snapshot: Option<Snapshot> = files.contains_key(SNAPSHOT).then(|| json(files, SNAPSHOT)).transpose()?;
+    let recipe = recipe(files)?;
+    if evidence.api_version != API_VERSION || report.api_version != API_VERSION {
+        return Err(Error::new(Kind::Schema, "the evidence has an apiVersion that this version does not know"));
+    }
+    let verdicts = recount(files, &report)?;
+    // A report that claims a wider scope than its verdicts leave would say more than was seen.
+    if report.scope < Scope::of(verdicts.iter().copied()) {
+        return Err(wrong(format!("{RESULTS} claims {} scope, and its verdicts leave less", report.scope.word())));
+    }
+    let rebuilt = Evidence {
+        redaction: evidence.redaction.clone(),
+        ..Evidence::of(&report, snapshot.as_ref(), evidence.workflow.digest.clone(), evidence.tool.clone())
+    };
+    if rebuilt != evidence {
+        return Err(wrong(format!("{EVIDENCE} disagrees with {RESULTS}")));
+    }
+    if let Some(signed) = &case.signed
+        && signed.statement.predicate != Statement::of(files, case.artifact()?)?.predicate
+    {
+        return Err(wrong("the signed predicate disagrees with the bundle".to_owned()));
+    }
+    let finding = judge(&report, &verdicts);
+    (case.report, case.evidence, case.recipe, case.snapshot) = (Some(report), Some(evidence), Some(recipe), snapshot);
+    Ok(finding)
+}
+
+fn wrong(what: String) -> Error {
+    Error::new(Kind::Integrity, what).hint("the documents of a bundle must tell one story; this one was not made by a sound seatrial")
+}
+
+fn recipe(files: &Files) -> Result<Recipe> {
+    let text = std::str::from_utf8(file(files, RECIPE)?).map_err(|_| Error::new(Kind::Schema, format!("{RECIPE} is not text")))?;
+    yaml::from_str(text, RECIPE).map_err(|error| Error::new(Kind::Schema, format!("read {RECIPE}")).because(error))
+}
+
+/// Every verdict by the CTRF documents, which must be those of the report's steps, with the same tests in the same order.
+fn recount(files: &Files, report: &Report) -> Result<Vec<Verdict>> {
+    let found = files.keys().filter(|path| path.starts_with("ctrf/")).count();
+    if found != report.steps.len() {
+        return Err(wrong(format!("there are {found} CTRF documents for {} steps", report.steps.len())));
+    }
+    let mut verdicts = Vec::new();
+    let mut counts = Vec::new();
+    let mut tests = 0;
+    for step in &report.steps {
+        let path = ctrf_path(&step.id);
+        let ctrf = ctrf::read(file(files, &path)?).map_err(|error| error.context(path.clone()))?;
+        let told = report.tests.iter().filter(|test| test.step == step.id);
+        let told: Vec<_> = told.map(|test| (test.id.as_str(), test.version, test.phase.as_str(), test.outcome.verdict)).collect();
+        let seen: Vec<_> = ctrf.tests.iter().map(|test| (test.id.as_str(), test.version, test.phase.as_str(), test.verdict)).collect();
+        if ctrf.step != step.id || ctrf.verdict != step.outcome.verdict || ctrf.counts != step.counts || told != seen {
+            return Err(wrong(format!("{path} disagrees with {RESULTS}")));
+        }
+        tests += seen.len();
+        verdicts.push(ctrf.verdict);
+        counts.extend(ctrf.tests.iter().map(|test| test.verdict));
+    }
+    if tests != report.tests.len() || Counts::of(counts.iter().copied()) != report.counts {
+        return Err(wrong(format!("the totals of {RESULTS} disagree with the CTRF documents")));
+    }
+    verdicts.extend(counts);
+    Ok(verdicts)
+}
+
+/// What the verdicts come to. Only a run in which everything was told and nothing failed goes on as ok.
+fn judge(report: &Report, verdicts: &[Verdict]) -> Finding {
+    let said = words(&report.counts);
+    match exit_of(verdicts.iter().copied()) {
+        Exit::Ok => Finding::Ok(format!("recomputed from CTRF: {said}")),
+        Exit::Failed => {
+            Finding::Verdict(Exit::Failed, format!("the evidence records failures: {said}{}", names(report, |v| v == Verdict::Fail)))
+        }
+        _ => {
+            let untold = |verdict| matches!(verdict, Verdict::Error(_) | Verdict::NotRun(_));
+            Finding::Verdict(Exit::Inconclusive, format!("the evidence is inconclusive: {said}{}", names(report, untold)))
+        }
+    }
+}
+
+/// Totals for people, without the zeros.
+pub(super) fn words(counts: &Counts) -> String {
+    let rest = [(counts.fail, "failed"), (counts.error, "could not tell"), (counts.not_run, "did not run"), (counts.skip, "skipped")];
+    let rest: String = rest.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!(", {count} {word}")).collect();
+    format!("{} of {} passed{rest}", counts.pass, counts.selected)
+}
+
+fn names(report: &Report, wanted: impl Fn(Verdict) -> bool) -> String {
+    let tests = report.tests.iter().filter(|test| wanted(test.outcome.verdict)).map(|test| test.id.clone());
+    let steps = report.steps.iter().filter(|step| wanted(step.outcome.verdict)).map(|step| format!("step {}", step.id));
+    let names: Vec<String> = tests.chain(steps).collect();
+    if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) }
+}

@@ -1,0 +1,41 @@
+//! Stage 6: whether the statement is about this bundle: as an OCI artifact, and as files.
+
+use crate::digest::Digest;
+use crate::error::{Error, Kind, Result};
+use crate::evidence::bundle::file;
+use crate::evidence::statement::OCI_SUBJECT;
+use crate::evidence::{MANIFEST, oci};
+use crate::verify::case::{Case, Finding};
+
+pub(super) fn run(case: &mut Case) -> Result<Finding> {
+    let artifact = case.artifact()?;
+    let content = Digest::of(file(case.files()?, MANIFEST)?);
+    if oci::artifact(case.files()?)?.digest != *artifact {
+        return Err(Error::new(Kind::Integrity, "the OCI manifest is not the one that these files give"));
+    }
+    if let Some(pointer) = &case.pointer
+        && pointer.bundle.content_digest != content
+    {
+        let said = pointer.bundle.content_digest.short();
+        return Err(Error::new(Kind::Integrity, format!("the pointer says content {said}, the bundle has {}", content.short())));
+    }
+    let Some(signed) = &case.signed else {
+        return Ok(Finding::NotRun("no signed statement".to_owned()));
+    };
+    let subjects: Vec<(&str, Option<&String>)> =
+        signed.statement.subject.iter().map(|subject| (subject.name.as_str(), subject.digest.get("sha256"))).collect();
+    let expected = [(OCI_SUBJECT, artifact), (MANIFEST, &content)];
+    let agree = subjects.len() == expected.len()
+        && expected
+            .iter()
+            .all(|(name, digest)| subjects.iter().any(|(seen, hex)| seen == name && hex.is_some_and(|hex| hex == digest.hex())));
+    if !agree {
+        return Err(Error::new(Kind::Integrity, format!("the signed statement is not about {artifact}"))
+            .hint("the signature belongs to another bundle"));
+    }
+    Ok(Finding::Ok(format!(
+        "the statement is about this bundle, as an OCI artifact ({}) and as files ({})",
+        artifact.short(),
+        content.short()
+    )))
+}

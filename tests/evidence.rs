@@ -1,0 +1,18 @@
+//! Evidence from its inputs to a verdict: bundle, signature, directory, registry, pointer, and everything that must be caught on the way.
+
+#[path = "evidence/cli.rs"]
+mod cli;
+#[path = "evidence/documents.rs"]
+mod documents;
+#[path = "evidence/lies.rs"]
+mod lies;
+#[path = "evidence/mutation.rs"]
+mod mutation;
+#[path = "evidence/published.rs"]
+mod published;
+#[path = "support/registry.rs"]
+mod registry_server;
+#[path = "evidence/round_trip.rs"]
+mod round_trip;
+#[path = "evidence/sample.rs"]
+mod sample;

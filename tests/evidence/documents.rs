@@ -1,0 +1,115 @@
+//! Schemas and the examples in the documentation are made from the code, and are what real documents look like.
+
+use std::path::{Path, PathBuf};
+
+use schemars::{JsonSchema, schema_for};
+use serde_json::Value;
+
+use seatrial::evidence::{Evidence, Manifest, Pointer};
+use seatrial::recipe::Recipe;
+use seatrial::results::Report;
+use seatrial::snapshot::Snapshot;
+use seatrial::verify::VerifyReport;
+
+use crate::sample::{Sample, pointer_to};
+
+fn here(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// Compares a committed file with what the code makes of it; writes it with `UPDATE_EXPECT=1`.
+fn compare(path: &str, expected: &str) {
+    let file = here(path);
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        std::fs::write(&file, expected).expect("is written");
+    }
+    let seen = std::fs::read_to_string(&file).unwrap_or_default();
+    assert!(seen == expected, "{path} is not what the code makes of it. To fix: UPDATE_EXPECT=1 cargo test --test evidence documents");
+}
+
+fn schema<T: JsonSchema>(name: &str) -> jsonschema::Validator {
+    let mut schema = schema_for!(T).to_value();
+    schema["title"] = name.into();
+    compare(&format!("schemas/{name}.json"), &(serde_json::to_string_pretty(&schema).expect("JSON") + "\n"));
+    jsonschema::validator_for(&schema).expect("a JSON Schema")
+}
+
+fn assert_valid(validator: &jsonschema::Validator, document: &Value, name: &str) {
+    let errors: Vec<String> = validator.iter_errors(document).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    assert!(errors.is_empty(), "{name}: {errors:#?}");
+}
+
+fn pointer() -> Value {
+    serde_json::to_value(pointer_to(&Sample::good().bundle())).expect("JSON")
+}
+
+#[tokio::test]
+async fn the_schemas_are_those_of_the_code_and_accept_what_the_code_writes() {
+    let sample = Sample::good();
+    let bundle = sample.bundle();
+    let json = |path: &str| -> Value { serde_json::from_slice(&bundle.files()[path]).expect("JSON") };
+    assert_valid(&schema::<Evidence>("evidence"), &json("evidence.json"), "evidence");
+    assert_valid(&schema::<Manifest>("manifest"), &json("manifest.json"), "manifest");
+    assert_valid(&schema::<Report>("results"), &json("results.json"), "results");
+    assert_valid(&schema::<Snapshot>("snapshot"), &json("snapshot.json"), "snapshot");
+    assert_valid(&schema::<Recipe>("recipe"), &serde_json::to_value(&sample.recipe).expect("JSON"), "recipe");
+    assert_valid(&schema::<Pointer>("pointer"), &pointer(), "pointer");
+    let report = sample.signed().verify().await.report;
+    assert_valid(&schema::<VerifyReport>("verify-report"), &serde_json::to_value(report).expect("JSON"), "verify report");
+}
+
+#[test]
+fn a_schema_refuses_what_the_reader_refuses() {
+    let bundle = Sample::good().bundle();
+    let mut evidence: Value = serde_json::from_slice(&bundle.files()["evidence.json"]).expect("JSON");
+    evidence["surprise"] = 1.into();
+    assert!(!schema::<Evidence>("evidence").is_valid(&evidence));
+    let mut pointer = pointer();
+    pointer["bundle"]["digest"] = "sha256:00".into();
+    assert!(!schema::<Pointer>("pointer").is_valid(&pointer));
+}
+
+#[test]
+fn the_bill_of_materials_names_each_image_with_its_digest() {
+    let bundle = Sample::good().bundle();
+    let bom: Value = serde_json::from_slice(&bundle.files()["bom.cdx.json"]).expect("JSON");
+    assert_eq!((&bom["bomFormat"], &bom["specVersion"]), (&"CycloneDX".into(), &"1.6".into()));
+    let image = &bom["components"][0];
+    assert_eq!(image["name"], "registry.example.com/driver");
+    assert_eq!(image["version"], "1.2");
+    assert_eq!(image["hashes"][0]["content"], seatrial::digest::Digest::of(b"image").hex());
+    assert_eq!(image["properties"][0]["value"], "DaemonSet/gpu/driver");
+}
+
+/// The examples in the documentation: between `<!-- sample NAME -->` and the end of the fence that follows.
+#[tokio::test]
+async fn the_documentation_shows_documents_as_they_are() {
+    let sample = Sample::good();
+    let bundle = sample.bundle();
+    let pretty = |bytes: &[u8]| {
+        let value: Value = serde_json::from_slice(bytes).expect("JSON");
+        serde_json::to_string_pretty(&value).expect("JSON")
+    };
+    let path = "docs/evidence-format.md";
+    let mut text = std::fs::read_to_string(here(path)).expect("is there");
+    let mut samples: Vec<(&str, &str, String)> = ["evidence.json", "manifest.json", "ctrf/conformance.json", "bom.cdx.json"]
+        .map(|name| (name, "json", pretty(&bundle.files()[name])))
+        .into();
+    samples.push(("recipe.yaml", "yaml", String::from_utf8(bundle.files()["recipe.yaml"].clone()).expect("text")));
+    samples.push((
+        "artifacts/gpu-capacity.jsonl",
+        "json",
+        String::from_utf8(bundle.files()["artifacts/gpu-capacity.jsonl"].clone()).expect("text"),
+    ));
+    samples.push(("statement", "json", pretty(&bundle.statement().expect("a statement"))));
+    samples.push(("artifact manifest", "json", pretty(&bundle.artifact().expect("a manifest").bytes)));
+    samples.push(("pointer", "yaml", pointer_to(&bundle).to_yaml().expect("YAML")));
+    for (name, language, content) in samples {
+        let marker = format!("<!-- sample {name} -->\n");
+        let start = text.find(&marker).unwrap_or_else(|| panic!("{path} has no sample {name}")) + marker.len();
+        let fence = format!("```{language}\n{}\n```\n", content.trim_end());
+        let end = text[start..].find("\n```\n").map_or(start, |end| start + end + 5);
+        text.replace_range(start..end, &fence);
+    }
+    compare(path, &text);
+}
