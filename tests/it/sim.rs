@@ -230,7 +230,8 @@ deviceClasses: [{name: gpu.nvidia.com, expression: 'false'}]
     assert_eq!(cluster.get(&["node", "sim-node-1"])["status"]["capacity"]["nvidia.com/gpu"], "8");
     let expression = cluster.get(&["deviceclass", "gpu.nvidia.com"])["spec"]["selectors"][0]["cel"]["expression"].to_string();
     assert!(expression.contains("device.driver"), "{expression}");
-    cluster.apply(CLAIMING_POD);
+    let on_the_node_that_was_deleted = "spec:\n  nodeSelector: {kubernetes.io/hostname: sim-node-3}\n  containers";
+    cluster.apply(&CLAIMING_POD.replace("spec:\n  containers", on_the_node_that_was_deleted));
     cluster.kubectl(&["wait", "--for=jsonpath={.status.phase}=Running", "--timeout=20s", "pod/claims"]);
 }
 

@@ -197,6 +197,7 @@ fn keeper() -> &'static Keeper {
         // Its own group: Ctrl-C is for the tests. Its own output: nobody waits for the end of theirs on its behalf.
         use std::os::unix::process::CommandExt;
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        #[expect(clippy::zombie_processes, reason = "it outlives this process, on purpose")]
         let mut child = command.spawn().expect("tests/support/keeper.sh starts");
         Keeper { root, pipe: Mutex::new(child.stdin.take().expect("is piped")) }
     })
