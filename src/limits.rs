@@ -44,10 +44,8 @@ pub const REGISTRY_ANSWER_BYTES: u64 = 64 << 10;
 /// Times that our entry must be seen in a row in a list of referrers kept in a tag, before we call it written: registries have no
 /// compare-and-swap for tags, so another writer who read the tag before our write may still overwrite it.
 pub const REFERRER_SIGHTINGS: usize = 3;
-/// Looks at a list of referrers, writes of our entry between them, before we give up.
-pub const REFERRER_TRIES: usize = 40;
-/// The longest wait between two such looks.
-pub const REFERRER_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// Looks at a list of referrers, writes of our entry between them, before we give up: about 10 s, as some registries list with a delay.
+pub const REFERRER_TRIES: usize = 30;
 /// Pages of a list of referrers.
 pub const REFERRER_PAGES: usize = 64;
 /// A manifest, as registries themselves limit it.

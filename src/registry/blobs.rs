@@ -26,7 +26,7 @@ impl Registry {
     async fn push_blob_once(&self, doing: &str, digest: &Digest, bytes: &[u8]) -> Result<(), Failure> {
         let look = Call::new(doing, Method::HEAD, self.url("blobs", digest.as_str())?, Access::Push);
         let look = Call { answers: &[StatusCode::NOT_FOUND], ..look };
-        if self.call_once(&look).await?.status != StatusCode::NOT_FOUND {
+        if self.call(&look).await?.status != StatusCode::NOT_FOUND {
             return Ok(());
         }
         let begun = self.begin_upload(doing).await?;
@@ -77,26 +77,24 @@ impl Registry {
     /// [`Kind::Denied`] if we may not; otherwise what the registry or the way to it is wrong with.
     pub async fn check_push(&self) -> Result<()> {
         let doing = format!("start an upload to {}", self.repository);
-        retry(|| async {
-            let begun = self.begin_upload(&doing).await?;
-            let url = self.upload_address(&doing, &begun)?;
-            // Registries drop uploads that are not finished; one that does not let us give it up is no reason to complain.
-            if let Err(failure) = self.call_once(&Call::new(&doing, Method::DELETE, url, Access::Push)).await {
-                tracing::debug!("give up an upload: {}", failure.error.chain());
-            }
-            Ok(())
-        })
-        .await
+        let begun = self.begin_upload(&doing).await?;
+        let url = self.upload_address(&doing, &begun)?;
+        // Registries drop uploads that are not finished; one that does not let us give it up is no reason to complain.
+        if let Err(failure) = self.call_once(&Call::new(&doing, Method::DELETE, url, Access::Push)).await {
+            tracing::debug!("give up an upload: {}", failure.error.chain());
+        }
+        Ok(())
     }
 
-    async fn begin_upload(&self, doing: &str) -> Result<Reply, Failure> {
-        self.call_once(&Call::new(doing, Method::POST, self.url("blobs", "uploads/")?, Access::Push)).await
+    /// Starts an upload. Registries drop one that is never finished, so this may be tried again.
+    async fn begin_upload(&self, doing: &str) -> Result<Reply> {
+        self.call(&Call::new(doing, Method::POST, self.url("blobs", "uploads/")?, Access::Push)).await
     }
 
     /// Where an upload goes on.
-    fn upload_address(&self, doing: &str, reply: &Reply) -> Result<Url, Failure> {
+    fn upload_address(&self, doing: &str, reply: &Reply) -> Result<Url> {
         let registry = &self.repository.registry;
-        let wrong = |what: &str| Failure::from(Error::new(Kind::Unavailable, format!("{doing}: {registry} {what}")));
+        let wrong = |what: &str| Error::new(Kind::Unavailable, format!("{doing}: {registry} {what}"));
         let location = reply.header(LOCATION).ok_or_else(|| wrong("does not say where the upload goes on"))?;
         let url = reply.url.join(location).map_err(|_| wrong("names no valid address for the upload"))?;
         if url.scheme() != self.base.scheme() && url.scheme() != "https" {

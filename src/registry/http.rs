@@ -94,7 +94,7 @@ pub(super) async fn retry<T, Tried: Future<Output = Result<T, Failure>>>(attempt
     attempt
         .retry(pauses)
         .when(|failure| failure.transient)
-        .adjust(|failure, pause| pause.map(|pause| failure.retry_after.unwrap_or(pause)))
+        .adjust(|failure, pause| pause.map(|pause| failure.retry_after.unwrap_or(pause).max(pause)))
         .notify(|failure, pause| tracing::debug!(?pause, "try again: {}", failure.error.chain()))
         .await
         .map_err(|failure| failure.error)

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use backon::{ExponentialBuilder, Retryable};
+use backon::{ConstantBuilder, Retryable};
 use regex::Regex;
 use reqwest::header::{ACCEPT, LINK};
 use reqwest::{Method, StatusCode};
@@ -39,23 +39,17 @@ impl Registry {
         let doing = format!("list {digest} among the referrers of {subject} in {}", self.repository);
         let seen = AtomicUsize::new(0);
         let look = || self.look_or_add(&doing, subject, &digest, &entry, &seen);
-        look.retry(
-            ExponentialBuilder::new()
-                .with_min_delay(limits::BACKOFF_MIN)
-                .with_max_delay(limits::REFERRER_PAUSE_MAX)
-                .with_max_times(limits::REFERRER_TRIES)
-                .with_jitter(),
-        )
-        .when(|look: &Look| matches!(look, Look::Again { .. }))
-        // A slow registry gives other writers more time between reading and writing: the pauses grow with it.
-        .adjust(|look, pause| match look {
-            Look::Again { took, .. } => pause.map(|pause| pause.max(took.saturating_mul(2))),
-            Look::Failed(_) => pause,
-        })
-        .await
-        .map_err(|look| match look {
-            Look::Again { error, .. } | Look::Failed(error) => error,
-        })?;
+        look.retry(ConstantBuilder::new().with_delay(limits::BACKOFF_MIN).with_max_times(limits::REFERRER_TRIES).with_jitter())
+            .when(|look: &Look| matches!(look, Look::Again { .. }))
+            // A slow registry gives other writers more time between reading and writing: the pauses grow with it.
+            .adjust(|look, pause| match look {
+                Look::Again { took, .. } => pause.map(|pause| pause.max(took.saturating_mul(2))),
+                Look::Failed(_) => pause,
+            })
+            .await
+            .map_err(|look| match look {
+                Look::Again { error, .. } | Look::Failed(error) => error,
+            })?;
         Ok(digest)
     }
 
@@ -185,7 +179,11 @@ fn entry(subject: &Digest, manifest: &[u8]) -> Result<Value> {
 
 fn index(doing: &str, bytes: &[u8]) -> Result<Value> {
     let wrong = || Error::new(Kind::Schema, format!("{doing}: what the registry gives is not an image index"));
-    let index: Value = serde_json::from_slice(bytes).map_err(|error| wrong().because(error))?;
+    let mut index: Value = serde_json::from_slice(bytes).map_err(|error| wrong().because(error))?;
+    if index["schemaVersion"] == 2 && index.get("manifests").is_some_and(Value::is_null) {
+        // What registries written in Go make of an empty list.
+        index["manifests"] = json!([]);
+    }
     if index["manifests"].is_array() { Ok(index) } else { Err(wrong()) }
 }
 
@@ -236,8 +234,13 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_list_may_be_null() {
+        assert_eq!(index("test", br#"{"schemaVersion": 2, "manifests": null}"#).expect("an index")["manifests"], json!([]));
+    }
+
+    #[test]
     fn what_is_no_index_is_not_taken_for_an_empty_list() {
-        for wrong in ["", "{}", "[]", "<html>", r#"{"manifests": {}}"#] {
+        for wrong in ["", "{}", "[]", "<html>", r#"{"manifests": {}}"#, r#"{"schemaVersion": 2, "layers": []}"#] {
             assert_eq!(index("test", wrong.as_bytes()).expect_err(wrong).kind(), Kind::Schema);
         }
         let entry_without_digest = json!({"manifests": [{}]});
