@@ -1,6 +1,14 @@
 //! The command line: global flags, the list of subcommands, and how a command ends.
 
+pub mod cleanup;
 pub mod evidence;
+pub mod explain;
+pub mod list;
+pub mod plan;
+pub mod rbac;
+pub mod reports;
+pub mod run;
+pub mod selection;
 pub mod sim;
 
 use std::ffi::OsString;
@@ -44,10 +52,25 @@ pub struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Work with signed evidence: verify it.
+    Plan(plan::Args),
+    Run(run::Args),
+    /// Work with signed evidence: verify, publish, make keys.
     Evidence(evidence::Args),
     /// Start, stop and load a simulated GPU cluster on this machine.
     Sim(sim::Args),
+    List(list::Args),
+    Explain(explain::Args),
+    Rbac(rbac::Args),
+    Cleanup(cleanup::Args),
+}
+
+/// The form of what a command prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
 }
 
 /// What every command is given.
@@ -89,7 +112,13 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
 
 async fn exec(command: Command, cx: Cx) -> Result<Exit> {
     match command {
+        Command::Plan(args) => plan::exec(args, cx).await,
+        Command::Run(args) => run::exec(args, cx).await,
         Command::Evidence(args) => evidence::exec(args, cx).await,
         Command::Sim(args) => sim::exec(args, cx).await,
+        Command::List(args) => list::exec(args, cx).await,
+        Command::Explain(args) => explain::exec(args, cx).await,
+        Command::Rbac(args) => rbac::exec(args, cx).await,
+        Command::Cleanup(args) => cleanup::exec(args, cx).await,
     }
 }

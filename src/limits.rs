@@ -8,8 +8,9 @@ pub const DOCUMENT_BYTES: u64 = 1 << 20;
 pub const SNAPSHOT_BYTES: u64 = 256 << 20;
 /// Nodes of a YAML document; aliases count each time they are expanded, so an alias bomb ends here.
 pub const YAML_NODES: usize = 200_000;
-/// Nesting of a YAML or JSON document.
-pub const YAML_DEPTH: usize = 100;
+/// Nesting of a YAML document: reading a level takes up to 24 KB of a thread's 2 MiB of stack in a debug build; a CRD, the deepest thing
+/// that people write, nests some 30.
+pub const YAML_DEPTH: usize = 64;
 
 /// One request to the API server. kube-apiserver itself gives up after 60 s.
 pub const API_REQUEST: Duration = Duration::from_secs(30);
@@ -30,6 +31,21 @@ pub const LEASE: Duration = Duration::from_secs(30);
 pub const CLEANUP: Duration = Duration::from_secs(60);
 /// How long the cluster must look settled before set-up calls it so.
 pub const SETTLE_DWELL: Duration = Duration::from_secs(2);
+
+/// How long `sim up` may take unless told otherwise: 10 s are usual, an overloaded machine takes five times that.
+pub const SIM_UP: Duration = Duration::from_secs(120);
+/// How often the processes of a simulated cluster are looked at while it starts or ends; nothing announces their end.
+pub const SIM_LOOK: Duration = Duration::from_millis(50);
+/// How long a killed process may take to be gone, and a cut-off `sim up` to tear down by itself.
+pub const SIM_END: Duration = Duration::from_secs(20);
+/// Tries of a start whose free ports were taken by someone else between choosing and using them.
+pub const SIM_TRIES: usize = 3;
+/// Lines of a component's log that an error shows.
+pub const SIM_LOG_LINES: usize = 8;
+/// Characters of such a line.
+pub const SIM_LOG_COLUMNS: usize = 300;
+/// Nodes written at a time when a simulated cluster is loaded: faster than one by one, and no burst.
+pub const SIM_WRITES: usize = 8;
 
 /// One blob or manifest request to a registry, from the first byte to the last of a 4 MiB chunk on a slow line.
 pub const REGISTRY_READ: Duration = Duration::from_secs(60);
@@ -65,3 +81,24 @@ pub const BUNDLE_PATH: usize = 255;
 
 /// Bytes of diagnostics kept for one failed check.
 pub const DIAGNOSTICS_BYTES: usize = 256 << 10;
+
+/// How long a pod may take from creation to running: scheduling takes seconds, an image pull of a small image a few more.
+pub const POD_RUNNING: Duration = Duration::from_secs(30);
+/// How long an allocation may outlive its pod before it counts as leaked.
+pub const GPU_RELEASE: Duration = Duration::from_secs(30);
+/// How long a run waits for another run's GPUs.
+pub const GPU_LOCK: Duration = Duration::from_secs(600);
+/// How long one operation of a health test waits where the file does not say: chainsaw's own default for `assert` and `error`.
+pub const HEALTH_OPERATION: Duration = Duration::from_secs(30);
+/// The longest that one operation of a health test may wait: a driver build on a slow node takes half of it.
+pub const HEALTH_OPERATION_MAX: Duration = Duration::from_secs(3600);
+/// Bytes of one JMESPath expression; real ones have less than 200.
+pub const EXPRESSION_BYTES: usize = 4096;
+/// Iterations nested in one JMESPath expression; more only multiplies work.
+pub const EXPRESSION_ITERATIONS: usize = 4;
+/// Comparisons made for one object and one assertion tree: a full node or pod takes some hundreds.
+pub const ASSERTION_STEPS: usize = 20_000;
+/// Deviations kept for one health operation; the first ones tell the story.
+pub const VIOLATIONS: usize = 50;
+/// Characters of a value quoted in a message; the whole one is in the artifacts.
+pub const QUOTED_CHARS: usize = 120;

@@ -90,12 +90,13 @@ pub async fn push(bundle: &Bundle, registry: &Registry) -> Result<Digest> {
     let artifact = bundle.artifact()?;
     let empty = [oci::EMPTY.to_vec()];
     let blobs = bundle.files().values().chain(&empty);
-    stream::iter(blobs)
-        .map(|bytes| async move { registry.push_blob(&Digest::of(bytes), bytes).await })
-        .buffer_unordered(PARALLEL)
-        .try_collect::<()>()
-        .await?;
+    let pushes: Vec<_> = blobs.map(|bytes| push_blob(registry, bytes)).collect();
+    stream::iter(pushes).buffer_unordered(PARALLEL).try_collect::<()>().await?;
     registry.put_manifest(&artifact.bytes, MANIFEST_TYPE, None).await
+}
+
+async fn push_blob(registry: &Registry, bytes: &[u8]) -> Result<()> {
+    registry.push_blob(&Digest::of(bytes), bytes).await
 }
 
 /// Publishes the bundle in a directory: sign, push, attach the signature, write the pointer.

@@ -125,6 +125,27 @@ impl Ui {
         }
     }
 
+    /// Adds an annotation to the pull request or run, in GitHub's mode.
+    pub fn annotate(&self, title: &str, message: &str) {
+        if self.0.mode == Mode::Github {
+            let title = workflow_command(title).replace(':', "%3A").replace(',', "%2C");
+            self.write(&format!("::error title={title}::{}", workflow_command(message)));
+        }
+    }
+
+    /// Appends Markdown to the step summary, where GitHub asks for one.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Io`] if the file cannot be written.
+    pub fn step_summary(&self, markdown: &str) -> crate::error::Result<()> {
+        let Some(path) = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty() && self.0.mode == Mode::Github) else {
+            return Ok(());
+        };
+        let file = std::fs::OpenOptions::new().append(true).create(true).open(&path);
+        let written = file.and_then(|mut file| file.write_all(markdown.as_bytes()));
+        crate::error::Context::with_context(written, || "append to GITHUB_STEP_SUMMARY")
+    }
+
     /// Shows what is being waited for: a live line on a terminal, one line each time elsewhere.
     pub fn waiting(&self, text: &str) {
         let text = printable(text);
@@ -148,6 +169,21 @@ impl Ui {
             }
             _ => self.write(&format!("   … {text}")),
         }
+    }
+
+    /// Asks a yes-or-no question on a terminal; without one the answer is no.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Io`] if the terminal cannot be read.
+    pub fn ask(&self, question: &str) -> crate::error::Result<bool> {
+        if !self.0.live || !io::stdin().is_terminal() {
+            return Ok(false);
+        }
+        self.clear_live();
+        let term = Term::stderr();
+        let asked = term.write_str(&format!("{question} [y/N] ")).and_then(|()| term.read_line());
+        let answer = crate::error::Context::context(asked, "read the answer from the terminal")?;
+        Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
     }
 
     /// Ends the live line, if there is one.

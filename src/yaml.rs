@@ -59,19 +59,19 @@ fn explain(error: &serde_saphyr::Error, name: &str) -> Error {
     // The library repeats the position in its text; ours is in front, with the file.
     let cause = text.split(" at line ").next().unwrap_or(&text).trim_end_matches([',', ':']).to_owned();
     let mut explained = Error::new(Kind::Usage, format!("{place}: {cause}"));
-    if let Some(hint) = did_you_mean(&cause) {
+    if let Some(hint) = did_you_mean(error.without_snippet()) {
         explained = explained.hint(hint);
     }
     explained
 }
 
-/// Reads serde's "unknown field `x`, expected one of `a`, `b`" and names the nearest.
-fn did_you_mean(text: &str) -> Option<String> {
-    let names: Vec<&str> = text.split('`').skip(1).step_by(2).collect();
-    let (wrong, known) = names.split_first()?;
-    if !text.contains("unknown") {
-        return None;
-    }
+/// The nearest known name, where the error is about an unknown one.
+fn did_you_mean(error: &serde_saphyr::Error) -> Option<String> {
+    let (wrong, known) = match error {
+        serde_saphyr::Error::SerdeUnknownField { field, expected, .. } => (field, expected),
+        serde_saphyr::Error::SerdeUnknownVariant { variant, expected, .. } => (variant, expected),
+        _ => return None,
+    };
     nearest(wrong, known.iter().copied()).map(|name| format!("did you mean `{name}`?"))
 }
 
@@ -101,6 +101,22 @@ mod tests {
         assert_eq!(error.kind(), Kind::Usage);
         assert!(error.chain().starts_with("x.yaml:2:1: unknown field"), "{}", error.chain());
         assert_eq!(error.hints(), ["did you mean `timeout`?"]);
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Three {
+        #[serde(rename = "assert")]
+        _assert: u32,
+        #[serde(rename = "error")]
+        _error: u32,
+        #[serde(rename = "apply")]
+        _apply: u32,
+    }
+
+    #[test]
+    fn the_nearest_of_several_names_is_found() {
+        assert_eq!(from_str::<Three>("asert: 3", "x.yaml").expect_err("is refused").hints(), ["did you mean `assert`?"]);
     }
 
     #[test]

@@ -1,1 +1,287 @@
-//! (being built)
+//! Checks: one question with one verdict each. This file is their vocabulary and the one list of them.
+
+mod dra_support;
+mod gpu_capacity;
+mod platform_health;
+pub mod probe;
+pub mod settled;
+
+use std::panic::AssertUnwindSafe;
+use std::time::{Duration, Instant};
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::cluster::{Access, Cluster, Scratch};
+use crate::error::{Error, Kind, Result, nearest};
+use crate::recipe::Recipe;
+use crate::results::{ErrorReason, Outcome, SkipReason, TestResult, Verdict};
+use crate::ui::Ui;
+use crate::vendor::Vendor;
+
+/// Groups of checks in a recipe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// What is installed, judged in the health step.
+    Deployment,
+    /// What the cluster can do, judged in the conformance step.
+    Conformance,
+    /// How fast it is, judged in the intent step.
+    Performance,
+}
+
+impl Phase {
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Deployment => "deployment",
+            Self::Conformance => "conformance",
+            Self::Performance => "performance",
+        }
+    }
+}
+
+/// How near to the hardware a check has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fidelity {
+    /// The API server, scheduler and controllers tell.
+    Api,
+    /// A container must run on a node.
+    Node,
+    /// A container must use a GPU.
+    Gpu,
+}
+
+/// One question with one verdict.
+pub struct Check {
+    /// The only name: in recipes, reports, CTRF, evidence, roles, documentation.
+    pub id: &'static str,
+    /// Raised when the verdict logic changes; recorded in evidence.
+    pub version: u32,
+    /// The statement that a pass supports.
+    pub title: &'static str,
+    /// The CNCF AI conformance requirement, if it answers one.
+    pub requirement: Option<&'static str>,
+    /// The phase.
+    pub phase: Phase,
+    /// Free GPUs that it holds while it runs.
+    pub gpus: u32,
+    /// What it reads and creates.
+    pub access: &'static [Access],
+    /// The most it may take; its own waits end well before.
+    pub timeout: Duration,
+    /// How near to the hardware it has to be.
+    pub fidelity: Fidelity,
+    /// True if it creates workloads. Its structural first part runs without them.
+    pub behavioural: bool,
+    /// What it checks, why it matters, how to fix it.
+    pub docs: &'static str,
+    /// Gathers and judges.
+    pub run: for<'a> fn(&'a Cx<'a>) -> BoxFuture<'a, Result<Outcome>>,
+}
+
+/// All checks, by id. Everything else (listing, documentation, roles, completion) is derived from this list.
+pub static ALL: &[&Check] = &[&dra_support::CHECK, &gpu_capacity::CHECK, &platform_health::CHECK];
+
+/// Ids that users of the incumbent know and that this version cannot run: `error(unsupported)`, never "unknown" and never skipped.
+pub static NOT_BUILT_YET: &[&str] = &[
+    "accelerator-metrics",
+    "ai-service-metrics",
+    "check-nvidia-smi",
+    "cluster-autoscaling",
+    "cre-training-goodput",
+    "expected-resources",
+    "gang-scheduling",
+    "gke-gpu-nic-networks",
+    "gpu-operator-health",
+    "gpu-operator-version",
+    "inference-gateway",
+    "inference-perf",
+    "nccl-all-reduce-bw",
+    "nccl-all-reduce-bw-net",
+    "nccl-all-reduce-bw-nvls",
+    "nccl-cre-all-reduce-bw",
+    "operator-health",
+    "pod-autoscaling",
+    "robust-controller",
+    "secure-accelerator-access",
+    "slinky-slurm-health",
+    "slinky-slurm-imex-channel",
+];
+
+/// A check that a recipe may name.
+#[derive(Clone, Copy)]
+pub enum Known {
+    /// This version can run it.
+    Built(&'static Check),
+    /// A known id that this version cannot run.
+    NotBuilt(&'static str),
+}
+
+impl Known {
+    /// The id.
+    #[must_use]
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::Built(check) => check.id,
+            Self::NotBuilt(id) => id,
+        }
+    }
+
+    /// The version of its verdict logic; 0 where there is none.
+    #[must_use]
+    pub fn version(self) -> u32 {
+        match self {
+            Self::Built(check) => check.version,
+            Self::NotBuilt(_) => 0,
+        }
+    }
+}
+
+/// Finds a check by id.
+///
+/// # Errors
+/// A usage error with the nearest id.
+pub fn find(id: &str) -> Result<Known> {
+    if let Some(check) = ALL.iter().find(|check| check.id == id) {
+        return Ok(Known::Built(check));
+    }
+    if let Some(known) = NOT_BUILT_YET.iter().find(|known| **known == id) {
+        return Ok(Known::NotBuilt(known));
+    }
+    let error = Error::usage(format!("there is no check `{}`", crate::ui::printable(id)));
+    let names = ALL.iter().map(|check| check.id).chain(NOT_BUILT_YET.iter().copied());
+    Err(match nearest(id, names) {
+        Some(near) => error.hint(format!("did you mean `{near}`?")),
+        None => error.hint("`seatrial list checks` shows all of them"),
+    })
+}
+
+/// The page about a check: its card, then its documentation.
+#[must_use]
+pub fn page(check: &Check) -> String {
+    let requirement = check.requirement.map_or(String::new(), |id| format!("CNCF requirement: {id}\n"));
+    let creates = if check.behavioural { "creates workloads" } else { "reads only" };
+    let access: Vec<String> = check
+        .access
+        .iter()
+        .map(|access| {
+            let group = if access.group.is_empty() { String::new() } else { format!(".{}", access.group) };
+            format!("  {}{group}: {}", access.resource, access.verbs.join(", "))
+        })
+        .collect();
+    format!(
+        "{} (version {}): {}\nphase: {} · {creates} · at most {} s · up to {} GPUs\n{requirement}\n{}\n\n# What it may do\n{}\n",
+        check.id,
+        check.version,
+        check.title,
+        check.phase.word(),
+        check.timeout.as_secs(),
+        check.gpus,
+        check.docs,
+        access.join("\n")
+    )
+}
+
+/// What a check is given.
+pub struct Cx<'a> {
+    /// The cluster, with a retry log of this check's own.
+    pub cluster: Cluster,
+    /// The recipe.
+    pub recipe: &'a Recipe,
+    /// The recipe's vendor profile.
+    pub vendor: &'a Vendor,
+    /// The run's corner of the cluster; none where behavioural tests are off.
+    pub scratch: Option<&'a Scratch>,
+    /// True if every GPU node of the snapshot is simulated, so that no container runs.
+    pub simulated: bool,
+    /// Where progress is shown.
+    pub ui: &'a Ui,
+}
+
+impl Cx<'_> {
+    /// Shows what is being waited for.
+    pub fn waiting(&self, what: &str) {
+        self.ui.waiting(what);
+    }
+}
+
+/// Runs one check within its deadline. Whatever happens, there is a result, and only a guarded pass is a pass.
+pub async fn run(known: Known, step: &str, phase: Phase, cx: &Cx<'_>) -> TestResult {
+    let started = Timestamp::now();
+    let clock = Instant::now();
+    let outcome = match known {
+        Known::NotBuilt(id) => Outcome::error(ErrorReason::Unsupported, format!("this version of seatrial cannot run {id} yet")),
+        Known::Built(check) => outcome(check, cx).await,
+    };
+    TestResult {
+        id: known.id().to_owned(),
+        version: known.version(),
+        step: step.to_owned(),
+        phase: phase.word().to_owned(),
+        outcome,
+        started_ms: u64::try_from(started.as_millisecond()).unwrap_or(0),
+        duration_ms: u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX),
+        retries: cx.cluster.take_retries(),
+    }
+}
+
+async fn outcome(check: &'static Check, cx: &Cx<'_>) -> Outcome {
+    if check.fidelity != Fidelity::Api && cx.simulated {
+        return Outcome::skip(SkipReason::NeedsNode, "no container runs on simulated nodes");
+    }
+    let ended = tokio::time::timeout(check.timeout, AssertUnwindSafe((check.run)(cx)).catch_unwind()).await;
+    let outcome = match ended {
+        Ok(Ok(Ok(outcome))) => outcome,
+        Ok(Ok(Err(error))) => Outcome::from(error),
+        Ok(Err(_panic)) => Outcome::error(ErrorReason::Harness, format!("{} panicked: this is a defect of seatrial", check.id)),
+        Err(_) => Outcome::from(Error::new(Kind::Timeout, format!("{} took more than {} s", check.id, check.timeout.as_secs()))),
+    };
+    let outcome = outcome.guarded();
+    // A structural pass of a behavioural check says nothing of what it would have done.
+    if check.behavioural && cx.scratch.is_none() && outcome.verdict == Verdict::Pass {
+        return Outcome { verdict: Verdict::Skip(SkipReason::BehavioralTestsOff), ..outcome };
+    }
+    outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_of_a_check_is_listed_once_in_order_and_documented() {
+        let ids: Vec<&str> = ALL.iter().map(|check| check.id).collect();
+        let mut sorted = ids.clone();
+        sorted.sort_unstable();
+        sorted.dedup();
+        assert_eq!(ids, sorted, "To fix: sort ALL in src/checks/mod.rs and list each check once");
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/checks");
+        for entry in std::fs::read_dir(folder).expect("the folder is there") {
+            let path = entry.expect("readable").path();
+            let text = std::fs::read_to_string(&path).expect("readable");
+            let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().replace('_', "-");
+            let is_check = text.contains("pub(super) static CHECK") && stem != "mod";
+            assert!(!is_check || ids.contains(&stem.as_str()), "To fix: add {stem} to ALL in src/checks/mod.rs");
+        }
+        for check in ALL {
+            for heading in ["What it checks", "Why it matters", "How to fix it"] {
+                assert!(check.docs.contains(heading), "To fix: {} needs the heading `{heading}`", check.id);
+            }
+            assert!(!NOT_BUILT_YET.contains(&check.id), "To fix: {} is built, take it out of NOT_BUILT_YET", check.id);
+        }
+    }
+
+    #[test]
+    fn a_misspelt_check_is_a_usage_error_with_the_nearest_id() {
+        let error = find("gpu-capacty").err().expect("is unknown");
+        assert_eq!(error.hints(), ["did you mean `gpu-capacity`?"]);
+        assert!(matches!(find("nccl-all-reduce-bw-nvls"), Ok(Known::NotBuilt(_))));
+    }
+}

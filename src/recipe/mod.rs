@@ -1,5 +1,7 @@
 //! What a cluster should be: criteria, vendor, expected objects, health tests, checks per phase, intents.
 
+pub mod load;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -7,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::error::Result;
+pub use load::LoadedRecipe;
 
 /// `apiVersion` of all documents that people write and seatrial reads.
 pub const API_VERSION: &str = "seatrial.dev/v1alpha1";
@@ -134,6 +137,13 @@ pub struct IntentSpec {
     /// The command that keeps the container running until it is removed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
+    /// How long the pods may take to run together, in seconds; pulling a training image takes minutes on real nodes.
+    #[serde(default = "five_minutes")]
+    pub timeout_seconds: u32,
+}
+
+fn five_minutes() -> u32 {
+    300
 }
 
 /// How pods ask for GPUs.

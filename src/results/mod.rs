@@ -1,8 +1,12 @@
 //! Outcomes of a run, their totals, and the documents made of them.
 
 pub mod ctrf;
+pub mod junit;
+pub mod markdown;
 pub mod outcome;
 pub mod report;
+#[cfg(test)]
+mod samples;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::exit::Exit;
-use crate::results::{Counts, Outcome, Scope, TestResult, exit_of};
+use crate::results::{Counts, Outcome, Scope, TestResult, Verdict, exit_of};
 use crate::snapshot::Hardware;
 
 /// A recipe by name and digest.
@@ -31,6 +31,16 @@ pub struct StepResult {
     pub duration_ms: u64,
     /// Totals of its tests.
     pub counts: Counts,
+}
+
+impl StepResult {
+    /// True if the step says no more than its tests do; a document that lists tests must list the step too where this is false.
+    #[must_use]
+    pub fn explained(&self, tests: &[TestResult]) -> bool {
+        let word = self.outcome.verdict.word();
+        let mut own = tests.iter().filter(|test| test.step == self.id).peekable();
+        own.peek().is_some() && (self.outcome.verdict == Verdict::Pass || own.any(|test| test.outcome.verdict.word() == word))
+    }
 }
 
 /// What a run came to.

@@ -26,6 +26,12 @@ impl Hardware {
         }
     }
 
+    /// What a node is that carries these marks. Nothing yet marks real hardware: that takes a probe on the node.
+    #[must_use]
+    pub fn of_marks(marks: &[String]) -> Self {
+        if marks.is_empty() { Self::Unknown } else { Self::Simulated }
+    }
+
     /// What a cluster is whose GPU nodes are these: simulated as soon as one is, real only if all are, else unknown.
     pub fn of_cluster(nodes: impl IntoIterator<Item = Self>) -> Self {
         let mut all = Self::Real;

@@ -61,6 +61,47 @@ pub struct Snapshot {
     pub apis: Reading<BTreeMap<String, Vec<String>>>,
 }
 
+impl Snapshot {
+    /// Nodes that say they have GPUs, by name; none if nodes could not be read.
+    pub fn gpu_nodes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.value().into_iter().flatten().filter(|node| node.gpus.any())
+    }
+
+    /// What the hardware is, as it follows from the marks on the GPU nodes, or on all nodes where none has GPUs.
+    #[must_use]
+    pub fn derived_hardware(&self) -> Hardware {
+        let of = |node: &Node| Hardware::of_marks(&node.marks);
+        if self.gpu_nodes().next().is_some() {
+            Hardware::of_cluster(self.gpu_nodes().map(of))
+        } else {
+            Hardware::of_cluster(self.nodes.value().into_iter().flatten().map(of))
+        }
+    }
+
+    /// GPUs that can be had: by device plugin and by DRA.
+    #[must_use]
+    pub fn gpus(&self) -> GpuTotals {
+        let mut totals = GpuTotals::default();
+        for node in self.gpu_nodes() {
+            match (node.gpus.allocatable, node.gpus.dra_devices) {
+                (Some(_), _) => totals.device_plugin += node.gpus.usable(),
+                (None, Some(devices)) => totals.dra += devices,
+                (None, None) => {}
+            }
+        }
+        totals
+    }
+}
+
+/// GPUs of a cluster by the way in which they are had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GpuTotals {
+    /// By an extended resource.
+    pub device_plugin: u64,
+    /// By ResourceClaims.
+    pub dra: u64,
+}
+
 /// Facts of the cluster as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -79,8 +120,10 @@ pub struct ClusterFacts {
 pub struct Node {
     /// Its name.
     pub name: String,
-    /// Simulated, real or unknown; told from the cluster.
+    /// Simulated, real or unknown; follows from `marks`.
     pub hardware: Hardware,
+    /// What was seen that tells simulated from real hardware, e.g. `annotation kwok.x-k8s.io/node`.
+    pub marks: Vec<String>,
     /// Every label.
     pub labels: BTreeMap<String, String>,
     /// Taints: key, value and effect.

@@ -1,0 +1,81 @@
+//! The documents of a run in its directory, and further reports where the user wants them.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::files;
+use crate::results::{Report, ctrf, junit, markdown};
+
+/// A kind of report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// One CTRF document per step; with `--report` all of them in a folder.
+    Ctrf,
+    /// JUnit XML.
+    Junit,
+    /// The results document.
+    Json,
+    /// Markdown for people.
+    Markdown,
+}
+
+/// A report that the user wants somewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    kind: Kind,
+    path: PathBuf,
+}
+
+/// Reads `KIND=FILE`.
+///
+/// # Errors
+/// If the kind is unknown or the file is missing.
+pub fn parse(text: &str) -> std::result::Result<Wanted, String> {
+    let (kind, path) = text.split_once('=').ok_or("expected KIND=FILE")?;
+    let kind = match kind {
+        "ctrf" => Kind::Ctrf,
+        "junit" => Kind::Junit,
+        "json" => Kind::Json,
+        "markdown" => Kind::Markdown,
+        other => return Err(format!("unknown kind `{other}`; kinds: ctrf, junit, json, markdown")),
+    };
+    if path.is_empty() {
+        return Err("the file's name is missing".to_owned());
+    }
+    Ok(Wanted { kind, path: path.into() })
+}
+
+/// Writes `ctrf/<step>.json`, `junit.xml`, `results.json` and `report.md` into the run directory, and the wanted ones where they are wanted.
+///
+/// # Errors
+/// [`crate::error::Kind::Io`] if a file cannot be written.
+pub fn write_all(out: &Path, report: &Report, wanted: &[Wanted]) -> Result<()> {
+    let standard = [(Kind::Ctrf, "ctrf"), (Kind::Junit, "junit.xml"), (Kind::Json, "results.json"), (Kind::Markdown, "report.md")];
+    for (kind, name) in standard {
+        write(kind, &out.join(name), report)?;
+    }
+    wanted.iter().try_for_each(|one| write(one.kind, &one.path, report))
+}
+
+/// The report for people.
+///
+/// # Errors
+/// An internal error if the template is broken, which a test excludes.
+pub fn markdown(report: &Report) -> Result<String> {
+    markdown::write(report)
+}
+
+fn write(kind: Kind, path: &Path, report: &Report) -> Result<()> {
+    match kind {
+        Kind::Ctrf => report.steps.iter().try_for_each(|step| {
+            let tests = report.tests.iter().filter(|test| test.step == step.id);
+            files::write(&path.join(format!("{}.json", step.id)), &ctrf::write(step, tests)?)
+        }),
+        Kind::Junit => files::write(path, junit::write(report)?.as_bytes()),
+        Kind::Json => {
+            let json = serde_json::to_string_pretty(report).map_err(|error| Error::internal("write the results").because(error))?;
+            files::write(path, json.as_bytes())
+        }
+        Kind::Markdown => files::write(path, markdown(report)?.as_bytes()),
+    }
+}

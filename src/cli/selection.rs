@@ -1,0 +1,88 @@
+//! What `plan`, `run` and `rbac` have in common: the workflow, the recipe, what may be done.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::cli::Global;
+use crate::cluster::{Cluster, Target};
+use crate::error::Result;
+use crate::recipe::{LoadedRecipe, load};
+use crate::snapshot::{self, Snapshot};
+use crate::steps::{Inputs, Publishing};
+use crate::workflow::Loaded;
+
+/// Which workflow with which recipe, and what it may do.
+#[derive(Clone, Debug, Args)]
+pub struct Selection {
+    /// The workflow: conformance, training or inference, or the path of a workflow file.
+    #[arg(value_name = "WORKFLOW")]
+    pub workflow: String,
+    /// The recipe: the name of a shipped one or a path; without it, the shipped one that the cluster fits.
+    #[arg(short, long, env = "SEATRIAL_RECIPE", value_name = "NAME|FILE")]
+    pub recipe: Option<String>,
+    /// Create workloads; with `false` only the structural part of each check runs, and the verdict says so.
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, env = "SEATRIAL_BEHAVIORAL_TESTS")]
+    pub behavioral_tests: bool,
+    /// The most GPUs that may be held at once; what wants more is skipped, by request.
+    #[arg(long, value_name = "N", env = "SEATRIAL_MAX_GPUS")]
+    pub max_gpus: Option<u32>,
+    /// Refuse a plan whose worst case is longer than this many minutes.
+    #[arg(long, value_name = "MINUTES", env = "SEATRIAL_BUDGET")]
+    pub budget: Option<u64>,
+    /// A namespace that an administrator made for us; otherwise each run makes and removes one of its own.
+    #[arg(long, value_name = "NAME", env = "SEATRIAL_NAMESPACE")]
+    pub namespace: Option<String>,
+    /// How many seconds set-up waits for the cluster to settle.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, env = "SEATRIAL_SETTLE")]
+    pub settle: u64,
+}
+
+impl Selection {
+    /// The budget, if one was given.
+    #[must_use]
+    pub fn budget(&self) -> Option<Duration> {
+        self.budget.map(|minutes| Duration::from_secs(minutes.saturating_mul(60)))
+    }
+
+    /// Reads the workflow and the named recipe; `None` where the recipe is to be found by a look at the cluster.
+    ///
+    /// # Errors
+    /// A usage error with file, line, column and the nearest known name.
+    pub fn read(&self) -> Result<(Loaded, Option<LoadedRecipe>)> {
+        let workflow = Loaded::read(&self.workflow)?;
+        let recipe = self.recipe.as_deref().map(load::read).transpose()?;
+        Ok((workflow, recipe))
+    }
+
+    /// The inputs of a run.
+    #[must_use]
+    pub fn inputs(&self, workflow: Loaded, recipe: LoadedRecipe, publishing: Publishing) -> Inputs {
+        Inputs {
+            workflow,
+            recipe,
+            behavioral: self.behavioral_tests,
+            max_gpus: self.max_gpus,
+            settle: Duration::from_secs(self.settle),
+            publishing,
+        }
+    }
+}
+
+impl Global {
+    /// The cluster that the global flags name.
+    #[must_use]
+    pub fn target(&self) -> Target {
+        Target { kubeconfig: self.kubeconfig.clone(), context: self.context.clone() }
+    }
+
+    /// Connects and takes a first, read-only look.
+    ///
+    /// # Errors
+    /// As [`Cluster::connect`].
+    pub async fn look(&self) -> Result<(Cluster, Snapshot)> {
+        let cluster = Cluster::connect(&self.target()).await?;
+        let snapshot = snapshot::collect(&cluster).await?;
+        Ok((cluster, snapshot))
+    }
+}

@@ -1,0 +1,108 @@
+//! What a step or check may do, and the question to the API server whether we may.
+
+use futures::StreamExt;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::cluster::Cluster;
+use crate::error::Result;
+
+/// Where an access is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Place {
+    /// In the whole cluster: reads, and the few cluster-scoped objects.
+    Cluster,
+    /// In the run's own namespace.
+    Scratch,
+    /// In the namespace of the GPU lock.
+    Lock,
+}
+
+/// Some verbs on one resource in one place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+pub struct Access {
+    /// API group; empty for the core group.
+    pub group: &'static str,
+    /// Plural resource name.
+    pub resource: &'static str,
+    /// Verbs, as RBAC spells them.
+    pub verbs: &'static [&'static str],
+    /// Where.
+    pub place: Place,
+}
+
+impl Access {
+    /// Reading a resource in the whole cluster: get, list and watch.
+    #[must_use]
+    pub const fn read(group: &'static str, resource: &'static str) -> Self {
+        Self { group, resource, verbs: &["get", "list", "watch"], place: Place::Cluster }
+    }
+
+    /// Making a resource in the run's own namespace, watching it and removing it.
+    #[must_use]
+    pub const fn scratch(group: &'static str, resource: &'static str) -> Self {
+        Self { group, resource, verbs: &["create", "delete", "get", "list", "watch"], place: Place::Scratch }
+    }
+}
+
+/// One permission that is missing.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Missing {
+    /// The verb.
+    pub verb: String,
+    /// The resource, `<plural>.<group>`.
+    pub resource: String,
+    /// The namespace, or none for the whole cluster.
+    pub namespace: Option<String>,
+}
+
+impl std::fmt::Display for Missing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let place = self.namespace.as_ref().map_or_else(|| "cluster-wide".to_owned(), |namespace| format!("in namespace {namespace}"));
+        write!(f, "{} {} {place}", self.verb, self.resource)
+    }
+}
+
+impl Cluster {
+    /// Asks the API server about every verb of every access, side by side, and returns what is missing, sorted.
+    ///
+    /// # Errors
+    /// If the API server cannot be asked; a "no" is not an error but an entry of the answer.
+    pub async fn missing(&self, accesses: &[Access], scratch: &str, lock: &str) -> Result<Vec<Missing>> {
+        let mut questions = Vec::new();
+        for access in accesses {
+            let namespace = match access.place {
+                Place::Cluster => None,
+                Place::Scratch => Some(scratch.to_owned()),
+                Place::Lock => Some(lock.to_owned()),
+            };
+            for verb in access.verbs {
+                questions.push((access.group, access.resource, *verb, namespace.clone()));
+            }
+        }
+        questions.sort();
+        questions.dedup();
+        let mut answers = futures::stream::iter(questions).map(|question| self.ask(question)).buffer_unordered(16);
+        let mut missing = Vec::new();
+        while let Some(answer) = answers.next().await {
+            missing.extend(answer?);
+        }
+        missing.sort();
+        Ok(missing)
+    }
+
+    async fn ask(&self, (group, resource, verb, namespace): (&str, &str, &str, Option<String>)) -> Result<Option<Missing>> {
+        let review = json!({
+            "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "metadata": {},
+            "spec": {"resourceAttributes": {"group": group, "resource": resource, "verb": verb, "namespace": namespace}},
+        });
+        let answer = self.create(&review).await?;
+        if answer.pointer("/status/allowed").and_then(serde_json::Value::as_bool) == Some(true) {
+            return Ok(None);
+        }
+        let resource = if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
+        Ok(Some(Missing { verb: verb.to_owned(), resource, namespace }))
+    }
+}

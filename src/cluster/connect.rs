@@ -1,0 +1,209 @@
+//! Connects to a cluster by kubeconfig.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use kube::Client;
+use kube::config::{Config, KubeConfigOptions, Kubeconfig};
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::discovery::{self, Scope};
+use rustls::crypto::aws_lc_rs;
+
+use crate::cluster::trouble;
+use crate::error::{Error, Kind, Result};
+use crate::limits;
+use crate::results::Retry;
+
+/// Which cluster to connect to.
+#[derive(Clone, Debug, Default)]
+pub struct Target {
+    /// The kubeconfig file; `KUBECONFIG`, `~/.kube/config` or the pod's service account otherwise.
+    pub kubeconfig: Option<PathBuf>,
+    /// The context; the file's current context otherwise.
+    pub context: Option<String>,
+}
+
+/// A connection to a cluster. Clones share it; [`Cluster::for_check`] gives one with a retry log of its own.
+#[derive(Clone)]
+pub struct Cluster {
+    pub(super) client: Client,
+    context: String,
+    kinds: Arc<Mutex<HashMap<(String, String), (ApiResource, Scope)>>>,
+    retries: Arc<Mutex<Vec<Retry>>>,
+    skew: jiff::SignedDuration,
+}
+
+impl Cluster {
+    /// Reads the kubeconfig, connects, and asks for the server's version and time.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] if the kubeconfig is missing or points to nothing; [`Kind::Denied`] if its credentials are
+    /// not accepted; [`Kind::Unavailable`] or [`Kind::Timeout`] if the server cannot be reached.
+    pub async fn connect(target: &Target) -> Result<Self> {
+        // The process-wide TLS provider; a second connection finds it installed, which is fine.
+        aws_lc_rs::default_provider().install_default().unwrap_or(());
+        let (mut config, context) = configure(target).await?;
+        config.connect_timeout = Some(limits::CONNECT);
+        // Retries are ours: only of reads, and recorded.
+        config.default_retry = false;
+        let server = config.cluster_url.to_string();
+        let doing = format!("connect to {server} (context {context})");
+        let client = Client::try_from(config).map_err(|error| Error::usage(format!("{doing}: {error}")))?;
+        let mut cluster = Self { client, context, kinds: Arc::default(), retries: Arc::default(), skew: jiff::SignedDuration::ZERO };
+        cluster.skew = cluster.retried(&doing, || cluster.measure_skew(&doing)).await?;
+        Ok(cluster)
+    }
+
+    /// The kubeconfig context.
+    #[must_use]
+    pub fn context(&self) -> &str {
+        &self.context
+    }
+
+    /// The time by the API server's clock, to a second: Leases are judged by one clock, not by each machine's own.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        Timestamp::now() + self.skew
+    }
+
+    /// The same connection with a retry log of its own.
+    #[must_use]
+    pub fn for_check(&self) -> Self {
+        Self { retries: Arc::default(), ..self.clone() }
+    }
+
+    /// Reads that ended in a transient error and were repeated, since the log was last taken.
+    #[must_use]
+    pub fn take_retries(&self) -> Vec<Retry> {
+        std::mem::take(&mut *self.retries.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// How the API server serves a kind: found by discovery, once per connection.
+    pub(super) async fn kind(&self, api_version: &str, kind: &str) -> Result<(ApiResource, Scope)> {
+        let key = (api_version.to_owned(), kind.to_owned());
+        if let Some(known) = self.kinds.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Ok(known.clone());
+        }
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let gvk = GroupVersionKind::gvk(group, version, kind);
+        let doing = format!("look up kind {kind} of {api_version}");
+        let found = self.retried(&doing, || self.bounded(&doing, discovery::pinned_kind(&self.client, &gvk))).await;
+        let (resource, capabilities) = found.map_err(|error| match error.kind() {
+            Kind::NotFound => Error::new(Kind::NotFound, format!("the API server serves no kind {kind} in {api_version}")),
+            _ => error,
+        })?;
+        let entry = (resource, capabilities.scope);
+        self.kinds.lock().unwrap_or_else(PoisonError::into_inner).insert(key, entry.clone());
+        Ok(entry)
+    }
+
+    /// True if objects of the kind live in namespaces.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] if the kind is not served; as any read otherwise.
+    pub async fn is_namespaced(&self, api_version: &str, kind: &str) -> Result<bool> {
+        Ok(self.kind(api_version, kind).await?.1 == Scope::Namespaced)
+    }
+
+    /// Waits until a kind is served, as after its definition was created.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] if it still is not after a few looks.
+    pub async fn wait_served(&self, api_version: &str, kind: &str) -> Result<()> {
+        use backon::Retryable;
+        // Discovery cannot be watched, so it is asked again, at growing distances.
+        let backoff = backon::ExponentialBuilder::default().with_min_delay(limits::BACKOFF_MIN).with_max_times(6).with_jitter();
+        (|| self.kind(api_version, kind)).retry(backoff).when(|error| error.kind() == Kind::NotFound).await.map(|_| ())
+    }
+
+    /// Bounds one request in time and explains its error.
+    pub(super) async fn bounded<T>(&self, doing: &str, request: impl Future<Output = kube::Result<T>>) -> Result<T> {
+        match tokio::time::timeout(limits::API_REQUEST, request).await {
+            Ok(answer) => answer.map_err(|error| trouble::explain(error, doing)),
+            Err(_) => Err(trouble::too_slow(doing, limits::API_REQUEST)),
+        }
+    }
+
+    /// Repeats a read that failed in a transient way, and records each such try.
+    pub(super) async fn retried<T, F: Future<Output = Result<T>>>(&self, doing: &str, mut read: impl FnMut() -> F) -> Result<T> {
+        use backon::Retryable;
+        let backoff = backon::ExponentialBuilder::default()
+            .with_min_delay(limits::BACKOFF_MIN)
+            .with_max_delay(limits::BACKOFF_MAX)
+            .with_max_times(limits::API_TRIES - 1)
+            .with_jitter();
+        let began = Mutex::new(Instant::now());
+        let record = |error: &Error, wait: Duration| {
+            tracing::debug!(doing, error = error.chain(), ?wait, "trying again");
+            let duration_ms = u64::try_from(began.lock().unwrap_or_else(PoisonError::into_inner).elapsed().as_millis()).unwrap_or(u64::MAX);
+            let retry = Retry { message: error.chain(), duration_ms };
+            self.retries.lock().unwrap_or_else(PoisonError::into_inner).push(retry);
+        };
+        let timed = || {
+            *began.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+            read()
+        };
+        timed.retry(backoff).when(trouble::is_transient).notify(record).await
+    }
+
+    /// Server time minus local time, by the `Date` header of the version endpoint.
+    async fn measure_skew(&self, doing: &str) -> Result<jiff::SignedDuration> {
+        let request = http_get("/version");
+        let answer = self.bounded(doing, self.client.send(request)).await?;
+        let status = answer.status().as_u16();
+        if status == 401 || status == 403 {
+            return Err(Error::new(Kind::Denied, format!("{doing}: the API server answers {status}"))
+                .hint("the credentials of this kubeconfig context are not accepted: renew them"));
+        }
+        if !answer.status().is_success() {
+            return Err(Error::new(trouble::kind_of_code(status), format!("{doing}: the API server answers {status}")));
+        }
+        let date = answer.headers().get("date").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let server = jiff::fmt::rfc2822::parse(date).map(|zoned| zoned.timestamp());
+        // The header has whole seconds: a difference below that is no difference.
+        Ok(server.map_or(jiff::SignedDuration::ZERO, |server| {
+            let skew = server.duration_since(Timestamp::now());
+            if skew.abs() < jiff::SignedDuration::from_secs(2) { jiff::SignedDuration::ZERO } else { skew }
+        }))
+    }
+}
+
+fn http_get(path: &str) -> http::Request<kube::client::Body> {
+    let mut request = http::Request::new(kube::client::Body::empty());
+    *request.uri_mut() = path.parse().unwrap_or_default();
+    request
+}
+
+async fn configure(target: &Target) -> Result<(Config, String)> {
+    let hint = "give --kubeconfig FILE, set KUBECONFIG, or start a simulated cluster with `seatrial sim up`";
+    let options = KubeConfigOptions { context: target.context.clone(), ..KubeConfigOptions::default() };
+    let file = match &target.kubeconfig {
+        Some(path) => {
+            let named = || format!("read kubeconfig {}", path.display());
+            Kubeconfig::read_from(path).map_err(|error| Error::usage(named()).because(error).hint(hint))?
+        }
+        None => match Kubeconfig::read() {
+            Ok(file) => file,
+            Err(error) => {
+                // No kubeconfig: inside a pod there is a service account instead.
+                return Config::incluster()
+                    .map(|config| (config, "in-cluster".to_owned()))
+                    .map_err(|_| Error::usage("read the kubeconfig").because(error).hint(hint));
+            }
+        },
+    };
+    let context = target.context.clone().or_else(|| file.current_context.clone()).filter(|name| !name.is_empty());
+    let Some(context) = context else {
+        return Err(Error::usage("the kubeconfig has no current context").hint("give --context NAME"));
+    };
+    if !file.contexts.iter().any(|known| known.name == context) {
+        let known: Vec<&str> = file.contexts.iter().map(|known| known.name.as_str()).collect();
+        return Err(Error::usage(format!("the kubeconfig has no context `{context}`")).hint(format!("it has: {}", known.join(", "))));
+    }
+    let config = Config::from_custom_kubeconfig(file, &options).await;
+    let config = config.map_err(|error| Error::usage(format!("use kubeconfig context {context}")).because(error).hint(hint))?;
+    Ok((config, context))
+}

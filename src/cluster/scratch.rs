@@ -1,0 +1,340 @@
+//! A run's own corner of the cluster: its namespace, its labelled objects, its Lease; and the removal of what is left of dead runs.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use crate::cluster::lease::{HeldLease, LeaseFacts, LeaseSpec};
+use crate::cluster::{Cluster, ObjectRef, Query};
+use crate::error::{Context, Error, Kind, Result};
+use crate::limits;
+
+/// Label that says who made an object.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Value of [`MANAGED_BY`] on our objects.
+pub const OWNER: &str = "seatrial";
+/// Label that names the run.
+pub const RUN: &str = "seatrial.dev/run";
+/// Label on Leases of runs, which tells them from the GPU lock.
+const ROLE: &str = "seatrial.dev/role";
+/// Annotation on a run's Lease: the kinds that it creates outside its namespace, as `apiVersion/kind` separated by spaces.
+const CREATES: &str = "seatrial.dev/creates";
+
+/// Where a run puts its objects.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The run's id.
+    pub run: String,
+    /// A namespace that an administrator made; one of the run's own otherwise.
+    pub namespace: Option<String>,
+    /// How long the run's Lease lives without renewal.
+    pub lease: Duration,
+    /// Kinds that the run may create outside its namespace: apiVersion, kind.
+    pub creates: Vec<(String, String)>,
+}
+
+impl Place {
+    /// The namespace's name.
+    #[must_use]
+    pub fn namespace(&self) -> String {
+        self.namespace.clone().unwrap_or_else(|| format!("seatrial-{}", self.run))
+    }
+
+    /// The namespace of the GPU lock: the administrator's, else `default`, which every cluster has.
+    #[must_use]
+    pub fn lock_namespace(&self) -> String {
+        self.namespace.clone().unwrap_or_else(|| "default".to_owned())
+    }
+
+    fn labels(&self) -> Value {
+        json!({MANAGED_BY: OWNER, RUN: self.run})
+    }
+}
+
+/// A run's corner, with its Lease held.
+pub struct Scratch {
+    cluster: Cluster,
+    place: Place,
+    own_namespace: Option<ObjectRef>,
+    lease: HeldLease,
+}
+
+impl Scratch {
+    /// Makes the namespace (or uses the administrator's) and takes the run's Lease.
+    ///
+    /// What an earlier process of the same run left there is removed first.
+    ///
+    /// # Errors
+    /// [`Kind::Denied`] and the like; nothing is left when it fails.
+    pub async fn open(cluster: &Cluster, place: Place) -> Result<Self> {
+        let name = place.namespace();
+        let own_namespace = if place.namespace.is_some() {
+            sweep_namespace(cluster, &name, &place.run).await?;
+            None
+        } else {
+            let stale = Query::all().labelled(format!("{RUN}={}", place.run)).named(&name);
+            for namespace in cluster.list("v1", "Namespace", &stale).await? {
+                remove_and_wait(cluster, &ObjectRef::of(&namespace)).await?;
+            }
+            let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": place.labels()}});
+            Some(ObjectRef::of(&cluster.create(&namespace).await?))
+        };
+        let spec = LeaseSpec {
+            namespace: name.clone(),
+            name: format!("seatrial-run-{}", place.run),
+            holder: place.run.clone(),
+            duration: place.lease,
+            labels: json!({MANAGED_BY: OWNER, RUN: place.run, ROLE: "run"}),
+        };
+        let creates = place.creates.iter().map(|(api_version, kind)| format!("{api_version}/{kind}")).collect::<Vec<_>>().join(" ");
+        let taken = cluster.take_lease(&spec, limits::CLEANUP, |_| {}).await;
+        let lease = match (taken, &own_namespace) {
+            (Ok(lease), _) => lease,
+            (Err(error), Some(namespace)) => {
+                // The first error is the one to report.
+                cluster.delete(namespace).await.unwrap_or(false);
+                return Err(error);
+            }
+            (Err(error), None) => return Err(error),
+        };
+        if !creates.is_empty() {
+            let note = json!({
+                "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+                "metadata": {"name": spec.name, "namespace": name, "annotations": {CREATES: creates}},
+            });
+            cluster.apply(&note, OWNER, false).await.context("note what set-up will create")?;
+        }
+        Ok(Self { cluster: cluster.clone(), place, own_namespace, lease })
+    }
+
+    /// The namespace's name.
+    #[must_use]
+    pub fn namespace(&self) -> String {
+        self.place.namespace()
+    }
+
+    /// The run's id.
+    #[must_use]
+    pub fn run(&self) -> &str {
+        &self.place.run
+    }
+
+    /// Resolves when someone else took the run for dead.
+    pub async fn lost(&self) {
+        self.lease.lost().await;
+    }
+
+    /// Adds our labels to an object, and our namespace where it has none and `namespaced` says that it wants one.
+    #[must_use]
+    pub fn own(&self, mut object: Value, namespaced: bool) -> Value {
+        object["metadata"]["labels"][MANAGED_BY] = json!(OWNER);
+        object["metadata"]["labels"][RUN] = json!(self.place.run);
+        if namespaced && object["metadata"]["namespace"].is_null() {
+            object["metadata"]["namespace"] = json!(self.namespace());
+        }
+        object
+    }
+
+    /// Creates a namespaced object of ours.
+    ///
+    /// # Errors
+    /// As [`Cluster::create`].
+    pub async fn create(&self, object: Value) -> Result<ObjectRef> {
+        Ok(ObjectRef::of(&self.cluster.create(&self.own(object, true)).await?))
+    }
+
+    /// Deletes an object of ours and waits until it is gone.
+    ///
+    /// # Errors
+    /// [`Kind::Timeout`] if something keeps it; as [`Cluster::delete`] otherwise.
+    pub async fn remove(&self, object: &ObjectRef) -> Result<()> {
+        remove_and_wait(&self.cluster, object).await
+    }
+
+    /// Removes everything of this run and then its Lease.
+    ///
+    /// # Errors
+    /// [`Kind::Timeout`] if something is still there after [`limits::CLEANUP`]; the message names it.
+    pub async fn close(self) -> Result<()> {
+        let swept = match &self.own_namespace {
+            Some(namespace) => remove_and_wait(&self.cluster, namespace).await,
+            None => sweep_namespace(&self.cluster, &self.place.namespace(), &self.place.run).await,
+        };
+        swept?;
+        self.lease.release(&self.cluster).await
+    }
+}
+
+/// Takes the lock under which GPUs are held, waiting for other runs.
+///
+/// # Errors
+/// As [`Cluster::take_lease`].
+pub async fn lock_gpus(cluster: &Cluster, place: &Place, limit: Duration, waiting: impl FnMut(&str)) -> Result<HeldLease> {
+    let spec = LeaseSpec {
+        namespace: place.lock_namespace(),
+        name: "seatrial-gpus".to_owned(),
+        holder: place.run.clone(),
+        duration: place.lease,
+        labels: json!({MANAGED_BY: OWNER, RUN: place.run, ROLE: "gpus"}),
+    };
+    cluster.take_lease(&spec, limit, waiting).await
+}
+
+/// What cleanup found of one run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remains {
+    /// The run's id.
+    pub run: String,
+    /// What is there: namespaces, Leases, objects outside namespaces.
+    pub objects: Vec<ObjectRef>,
+}
+
+/// Finds what runs left whose Lease has expired; runs that live, and `except`, are left alone.
+///
+/// # Errors
+/// [`Kind::Denied`] if namespaces or Leases cannot be listed, and the like.
+pub async fn remains(cluster: &Cluster, except: Option<&str>) -> Result<Vec<Remains>> {
+    let ours = format!("{MANAGED_BY}={OWNER},{RUN}");
+    let leases = cluster.list("coordination.k8s.io/v1", "Lease", &Query::all().labelled(ours.as_str())).await?;
+    let namespaces = cluster.list("v1", "Namespace", &Query::all().labelled(ours.as_str())).await?;
+    let now = cluster.now();
+    let mut found: Vec<Remains> = Vec::new();
+    for run in dead_runs(&leases, &namespaces, now) {
+        if except == Some(run.as_str()) {
+            continue;
+        }
+        let of_run = |object: &&Value| object["metadata"]["labels"][RUN] == run.as_str();
+        let mut objects: Vec<ObjectRef> = Vec::new();
+        for lease in leases.iter().filter(of_run) {
+            objects.extend(outside_objects(cluster, lease, &run).await?);
+        }
+        objects.extend(namespaces.iter().filter(of_run).map(ObjectRef::of));
+        objects.extend(leases.iter().filter(of_run).map(ObjectRef::of));
+        found.push(Remains { run, objects });
+    }
+    Ok(found)
+}
+
+/// Removes what [`remains`] found: objects first, the Lease last, so that a cut-off cleanup can be repeated.
+///
+/// # Errors
+/// As [`Scratch::close`].
+pub async fn remove_remains(cluster: &Cluster, remains: &Remains) -> Result<()> {
+    for object in &remains.objects {
+        if object.kind == "Lease"
+            && let Some(namespace) = &object.namespace
+        {
+            sweep_namespace(cluster, namespace, &remains.run).await?;
+        }
+        remove_and_wait(cluster, object).await?;
+    }
+    Ok(())
+}
+
+/// Runs without a living Lease. A namespace without any is a run that is just beginning, until a Lease's time has passed.
+fn dead_runs(leases: &[Value], namespaces: &[Value], now: Timestamp) -> Vec<String> {
+    let run_of = |object: &Value| object["metadata"]["labels"][RUN].as_str().unwrap_or_default().to_owned();
+    let alive = |run: &str| leases.iter().any(|lease| run_of(lease) == run && !LeaseFacts::of(lease).expired(now));
+    let young = |namespace: &Value| {
+        let made = namespace["metadata"]["creationTimestamp"].as_str().and_then(|time| time.parse::<Timestamp>().ok());
+        let grace = SignedDuration::try_from(limits::LEASE).unwrap_or(SignedDuration::MAX);
+        made.is_none_or(|made| made + grace > now)
+    };
+    let mut runs: Vec<String> = leases.iter().map(run_of).collect();
+    let without_lease = namespaces.iter().filter(|namespace| !leases.iter().any(|lease| run_of(lease) == run_of(namespace)));
+    runs.extend(without_lease.filter(|namespace| !young(namespace)).map(run_of));
+    runs.sort();
+    runs.dedup();
+    runs.retain(|run| !run.is_empty() && !alive(run));
+    runs
+}
+
+/// Objects outside the namespace that a run's Lease says it may have made, found by label.
+async fn outside_objects(cluster: &Cluster, lease: &Value, run: &str) -> Result<Vec<ObjectRef>> {
+    let mut found = Vec::new();
+    let creates = lease["metadata"]["annotations"][CREATES].as_str().unwrap_or_default();
+    for (api_version, kind) in creates.split_whitespace().filter_map(|entry| entry.rsplit_once('/')) {
+        let query = Query::all().labelled(format!("{MANAGED_BY}={OWNER},{RUN}={run}"));
+        match cluster.list(api_version, kind, &query).await {
+            Ok(objects) => found.extend(objects.iter().map(ObjectRef::of)),
+            Err(error) if error.kind() == Kind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+/// Kinds that checks and steps create in a namespace; workloads before what they hold.
+const NAMESPACED: &[(&str, &str)] = &[
+    ("batch/v1", "Job"),
+    ("apps/v1", "Deployment"),
+    ("v1", "Pod"),
+    ("resource.k8s.io/v1", "ResourceClaimTemplate"),
+    ("resource.k8s.io/v1", "ResourceClaim"),
+];
+
+/// Removes a run's objects from a namespace that is not ours to remove.
+async fn sweep_namespace(cluster: &Cluster, namespace: &str, run: &str) -> Result<()> {
+    for (api_version, kind) in NAMESPACED {
+        let query = Query::within(namespace).labelled(format!("{MANAGED_BY}={OWNER},{RUN}={run}"));
+        let objects = match cluster.list(api_version, kind, &query).await {
+            Ok(objects) => objects,
+            // An API server without DRA serves no claims, so there are none to sweep.
+            Err(error) if error.kind() == Kind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        for object in &objects {
+            remove_and_wait(cluster, &ObjectRef::of(object)).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn remove_and_wait(cluster: &Cluster, object: &ObjectRef) -> Result<()> {
+    if !cluster.delete(object).await? {
+        return Ok(());
+    }
+    let query = Query { namespace: object.namespace.clone(), ..Query::default() }.named(&object.name);
+    let uid = object.uid.clone().unwrap_or_default();
+    let gone = cluster
+        .wait_until((&object.api_version, &object.kind), &query, &format!("{object} to be gone"), limits::CLEANUP, |seen| {
+            seen.iter().all(|seen| seen["metadata"]["uid"] != uid.as_str()).then_some(())
+        })
+        .await;
+    gone.map_err(|error| match error.kind() {
+        Kind::Timeout => Error::new(Kind::Timeout, format!("{object} is still there {} s after it was deleted", limits::CLEANUP.as_secs()))
+            .hint(format!("look at its finalizers: {}", object.kubectl_get())),
+        _ => error,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lease(run: &str, renewed: &str) -> Value {
+        json!({"metadata": {"labels": {RUN: run}}, "spec": {"holderIdentity": run, "renewTime": renewed, "leaseDurationSeconds": 30}})
+    }
+
+    fn namespace(run: &str, made: &str) -> Value {
+        json!({"metadata": {"labels": {RUN: run}, "creationTimestamp": made}})
+    }
+
+    #[test]
+    fn only_runs_whose_every_lease_is_over_are_dead_and_a_beginning_run_is_not() {
+        let now: Timestamp = "2026-11-22T10:01:00Z".parse().expect("a time");
+        let leases = [
+            lease("living", "2026-11-22T10:00:50.000000Z"),
+            lease("dead", "2026-11-22T10:00:00.000000Z"),
+            lease("mixed", "2026-11-22T10:00:00.000000Z"),
+            lease("mixed", "2026-11-22T10:00:50.000000Z"),
+        ];
+        let namespaces = [
+            namespace("living", "2026-11-22T09:00:00Z"),
+            namespace("beginning", "2026-11-22T10:00:55Z"),
+            namespace("stillborn", "2026-11-22T09:00:00Z"),
+        ];
+        assert_eq!(dead_runs(&leases, &namespaces, now), ["dead", "stillborn"]);
+    }
+}

@@ -1,0 +1,146 @@
+//! Takes the snapshot: reads everything side by side; what cannot be read is said, not left out.
+
+use serde_json::Value;
+
+use crate::cluster::{Cluster, Query};
+use crate::error::{Kind, Result};
+use crate::recipe::API_VERSION;
+use crate::snapshot::model::{ClusterFacts, Crd, DeviceClass, Reading, Snapshot};
+use crate::snapshot::{Hardware, nodes, pools, workloads};
+
+/// What a snapshot reads.
+pub const READS: &[crate::cluster::Access] = &[
+    crate::cluster::Access::read("", "nodes"),
+    crate::cluster::Access::read("", "pods"),
+    crate::cluster::Access::read("", "namespaces"),
+    crate::cluster::Access::read("apps", "daemonsets"),
+    crate::cluster::Access::read("apps", "deployments"),
+    crate::cluster::Access::read("apps", "statefulsets"),
+    crate::cluster::Access::read("apiextensions.k8s.io", "customresourcedefinitions"),
+    crate::cluster::Access::read("resource.k8s.io", "deviceclasses"),
+    crate::cluster::Access::read("resource.k8s.io", "resourceslices"),
+];
+
+/// API versions of DRA, the generally available one first.
+pub const DRA_VERSIONS: &[&str] = &["v1", "v1beta2", "v1beta1"];
+
+/// Takes a snapshot of the whole cluster.
+///
+/// # Errors
+/// Only if the API server cannot be asked at all; a single reading that cannot be had is `unavailable` in the snapshot.
+pub async fn collect(cluster: &Cluster) -> Result<Snapshot> {
+    let version = cluster.server_version().await?;
+    let apis = cluster.api_groups().await;
+    let dra = apis.as_ref().ok().and_then(dra_version).map(|version| format!("resource.k8s.io/{version}"));
+    let list = |api_version: &'static str, kind: &'static str| async move { cluster.list(api_version, kind, &Query::all()).await };
+    let dra_list = |kind: &'static str| {
+        let dra = dra.clone();
+        async move {
+            match dra {
+                Some(version) => cluster.list(&version, kind, &Query::all()).await.map(Some),
+                None => Ok(None),
+            }
+        }
+    };
+    let (node_objects, slices, classes, pods, crds, system) = tokio::join!(
+        list("v1", "Node"),
+        dra_list("ResourceSlice"),
+        dra_list("DeviceClass"),
+        list("v1", "Pod"),
+        list("apiextensions.k8s.io/v1", "CustomResourceDefinition"),
+        cluster.get("v1", "Namespace", None, "kube-system"),
+    );
+    let (deployments, daemon_sets, stateful_sets) =
+        tokio::join!(list("apps/v1", "Deployment"), list("apps/v1", "DaemonSet"), list("apps/v1", "StatefulSet"));
+    let no_dra = "the API server serves no resource.k8s.io";
+    let pools = reading(slices).and_then(|slices| slices.map(|slices| pools::group(&slices)).ok_or_else(|| no_dra.to_owned()));
+    let nodes = reading(node_objects).map(|objects| nodes::read(&objects, pools.as_ref().ok().map(Vec::as_slice)));
+    let mut snapshot = Snapshot {
+        api_version: API_VERSION.to_owned(),
+        kind: "Snapshot".to_owned(),
+        cluster: ClusterFacts {
+            id: into(
+                reading(system).and_then(|found| uid_of(found.as_ref()).ok_or_else(|| "there is no namespace kube-system".to_owned())),
+            ),
+            version: Reading::Value(version),
+            hardware: Hardware::Unknown,
+        },
+        nodes: into(nodes),
+        pools: into(pools),
+        device_classes: into(
+            reading(classes).and_then(|classes| classes.map(|list| device_classes(&list)).ok_or_else(|| no_dra.to_owned())),
+        ),
+        workloads: into(workloads::read(reading(pods), [reading(deployments), reading(daemon_sets), reading(stateful_sets)])),
+        crds: into(reading(crds).map(|list| custom_resources(&list))),
+        apis: into(reading(apis)),
+    };
+    snapshot.cluster.hardware = snapshot.derived_hardware();
+    Ok(snapshot)
+}
+
+/// The served DRA version that we read: GA first.
+pub fn dra_version(apis: &std::collections::BTreeMap<String, Vec<String>>) -> Option<&'static str> {
+    let served = apis.get("resource.k8s.io")?;
+    DRA_VERSIONS.iter().copied().find(|version| served.iter().any(|known| known == version))
+}
+
+/// Why a reading could not be had, in one line.
+fn reading<T>(result: Result<T>) -> Result<T, String> {
+    result.map_err(|error| {
+        let word = match error.kind() {
+            Kind::Denied => "denied",
+            Kind::Timeout => "timeout",
+            Kind::NotFound => "not served",
+            _ => "unavailable",
+        };
+        format!("{word}: {}", error.chain())
+    })
+}
+
+fn into<T>(reading: Result<T, String>) -> Reading<T> {
+    match reading {
+        Ok(value) => Reading::Value(value),
+        Err(reason) => Reading::Unavailable(reason),
+    }
+}
+
+fn uid_of(object: Option<&Value>) -> Option<String> {
+    object?.pointer("/metadata/uid")?.as_str().map(str::to_owned)
+}
+
+fn device_classes(objects: &[Value]) -> Vec<DeviceClass> {
+    let mut classes: Vec<DeviceClass> = objects
+        .iter()
+        .map(|class| DeviceClass {
+            name: name_of(class),
+            selectors: array(&class["spec"]["selectors"]).filter_map(|one| one["cel"]["expression"].as_str()).map(str::to_owned).collect(),
+        })
+        .collect();
+    classes.sort_by(|a, b| a.name.cmp(&b.name));
+    classes
+}
+
+fn custom_resources(objects: &[Value]) -> Vec<Crd> {
+    let mut crds: Vec<Crd> = objects
+        .iter()
+        .map(|crd| {
+            let served = array(&crd["spec"]["versions"]).filter(|version| version["served"] == true);
+            let mut versions: Vec<String> = served.filter_map(|version| version["name"].as_str()).map(str::to_owned).collect();
+            versions.sort();
+            let established = array(&crd["status"]["conditions"]).any(|one| one["type"] == "Established" && one["status"] == "True");
+            Crd { name: name_of(crd), versions, established }
+        })
+        .collect();
+    crds.sort_by(|a, b| a.name.cmp(&b.name));
+    crds
+}
+
+/// The name of an object.
+pub(super) fn name_of(object: &Value) -> String {
+    object["metadata"]["name"].as_str().unwrap_or_default().to_owned()
+}
+
+/// The elements of a list, or none where there is no list.
+pub(super) fn array(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}

@@ -1,0 +1,114 @@
+//! collect: packages what was seen, signs it, pushes it, and writes the pointer.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+use crate::evidence::{Bundle, Inputs as BundleInputs, directory};
+use crate::publish::{self, Target};
+use crate::recipe::API_VERSION;
+use crate::registry::Options;
+use crate::results::{Counts, Outcome, RecipeRef, Report, Scope};
+use crate::sign::Signer;
+use crate::snapshot::Hardware;
+use crate::steps::{Fact, Inputs, RunFacts, State, Step, StepCx, no_gpus, no_tests};
+
+pub(super) static STEP: Step = Step {
+    id: "collect",
+    title: "package what was seen, sign it, push it, write the pointer",
+    why: "last: it is about everything before it, and no longer talks to the cluster",
+    needs: &[Fact::Results],
+    provides: None,
+    cluster: false,
+    access: |_, _| Vec::new(),
+    gpus: no_gpus,
+    tests: no_tests,
+    timeout: |_| Duration::from_secs(300),
+    run: |cx| Box::pin(run(cx)),
+};
+
+async fn run(cx: &StepCx<'_>) -> Result<Outcome> {
+    let bundle = bundle(cx)?;
+    let folder = cx.run.out.join("bundle");
+    if directory::read(&folder).is_ok_and(|found| found.files == *bundle.files()) {
+        // A run that went on after a crash: the same bundle, perhaps signed already, is kept.
+        tracing::debug!("the bundle is there already");
+    } else {
+        replace(&folder, &bundle)?;
+    }
+    let mut words = vec![format!("bundle {}", folder.display()), bundle.content_digest().short().to_owned()];
+    let publishing = &cx.inputs.publishing;
+    match (&publishing.key, &publishing.push) {
+        (Some(key), Some(repository)) => {
+            cx.ui.waiting(&format!("{repository} to take the bundle and its signature"));
+            let target = Target {
+                repository: repository.parse()?,
+                registry: Options { plain_http: publishing.plain_http, ..Options::default() },
+                pointers: publishing.pointers.clone(),
+            };
+            let published = publish::publish(&folder, &Signer::from_file(key)?, &target).await?;
+            words.extend(["pushed".to_owned(), "signed".to_owned(), format!("pointer {}", published.pointer.display())]);
+        }
+        (Some(key), None) => {
+            publish::sign(&folder, &Signer::from_file(key)?)?;
+            words.push("signed".to_owned());
+        }
+        (None, Some(_)) => return Err(Error::usage("--push needs --key: unsigned evidence is worth nothing to others")),
+        (None, None) => words.push("unsigned (no --key)".to_owned()),
+    }
+    let files: Vec<String> = bundle.files().keys().cloned().collect();
+    let count = files.len();
+    Ok(Outcome::pass(words.join(" · ")).seen("files", files, count).asserted(count, count))
+}
+
+/// Takes away what a cut-off run left, and writes the bundle.
+fn replace(folder: &std::path::Path, bundle: &Bundle) -> Result<()> {
+    if folder.exists() {
+        crate::error::Context::with_context(std::fs::remove_dir_all(folder), || format!("remove {}", folder.display()))?;
+    }
+    directory::write(bundle, folder)
+}
+
+fn bundle(cx: &StepCx<'_>) -> Result<Bundle> {
+    let mut report = report(cx.inputs, cx.state, cx.run)?;
+    for test in &mut report.tests {
+        test.outcome.artifacts = cx.state.artifacts.get(&test.id).cloned().unwrap_or_default();
+    }
+    for step in &mut report.steps {
+        step.outcome.artifacts = cx.state.artifacts.get(&step.id).cloned().unwrap_or_default();
+    }
+    let plan: Value = serde_json::from_slice(&cx.run.plan).map_err(|error| Error::internal("read the plan back").because(error))?;
+    Bundle::build(&BundleInputs {
+        report: &report,
+        recipe: &cx.inputs.recipe.recipe,
+        snapshot: cx.state.snapshot.as_ref(),
+        plan: &plan,
+        workflow: cx.inputs.workflow.digest()?,
+        tool: publish::this_tool(),
+    })
+}
+
+/// The results document of a run, as far as it has come.
+///
+/// # Errors
+/// Never in practice; the models always have a JSON form.
+pub fn report(inputs: &Inputs, state: &State, run: &RunFacts) -> Result<Report> {
+    let verdicts = || state.tests.iter().map(|test| test.outcome.verdict);
+    let recipe = &inputs.recipe.recipe;
+    Ok(Report {
+        api_version: API_VERSION.to_owned(),
+        kind: "Results".to_owned(),
+        run: run.id.clone(),
+        workflow: inputs.workflow.workflow.metadata.name.clone(),
+        recipe: RecipeRef { name: recipe.metadata.name.clone(), digest: recipe.digest()? },
+        snapshot: state.snapshot_digest()?,
+        scope: Scope::of(verdicts()),
+        hardware: state.snapshot.as_ref().map_or(Hardware::Unknown, |snapshot| snapshot.cluster.hardware),
+        counts: Counts::of(verdicts()),
+        steps: state.steps.clone(),
+        tests: state.tests.clone(),
+        started_at: run.started_at,
+        finished_at: run.finished_at,
+    })
+}

@@ -1,0 +1,157 @@
+//! health: are the platform's components in the state that the recipe's health tests describe?
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::checks::Phase;
+use crate::cluster::{Access, Cluster, Query};
+use crate::error::{Error, Kind, Result};
+use crate::health::{self, Objects, Scope, Selector, Test};
+use crate::results::{Outcome, TestResult};
+use crate::steps::tests::{finish, run_checks, sum_up};
+use crate::steps::{Fact, Inputs, Selected, Step, StepCx, no_gpus, selected};
+use crate::workflow::StepSpec;
+
+pub(super) static STEP: Step = Step {
+    id: "health",
+    title: "run the recipe's health tests and deployment checks",
+    why: "after set-up, which may just have installed what they look at",
+    needs: &[Fact::Snapshot, Fact::Installed],
+    provides: None,
+    cluster: true,
+    access,
+    gpus: no_gpus,
+    tests: |inputs| {
+        let mut tests: Vec<Selected> = load(inputs)?
+            .iter()
+            .map(|test| Selected { id: test.id(), version: health::VERSION, phase: Phase::Deployment.word() })
+            .collect();
+        tests.extend(selected(&inputs.recipe.recipe.spec.checks.deployment, Phase::Deployment)?);
+        Ok(tests)
+    },
+    timeout,
+    run: |cx| Box::pin(run(cx)),
+};
+
+/// The health tests of the recipe.
+fn load(inputs: &Inputs) -> Result<Vec<Test>> {
+    let none = |file: &str| -> Result<String> {
+        Err(Error::usage(format!("the health test refers to the file {file}")).hint("write the resource into the test"))
+    };
+    let mut tests = Vec::new();
+    for (name, text) in &inputs.recipe.health {
+        tests.extend(health::load(name, text, &none)?);
+    }
+    let mut ids: Vec<&str> = tests.iter().map(|test| test.name.as_str()).collect();
+    ids.sort_unstable();
+    if let Some(twice) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(Error::usage(format!("two health tests of the recipe have the name {}", twice[0])));
+    }
+    Ok(tests)
+}
+
+/// Kinds of Kubernetes itself that health tests read; others are only known after discovery.
+fn access(inputs: &Inputs, _: &StepSpec) -> Vec<Access> {
+    let known = |api_version: &str, kind: &str| match (api_version, kind) {
+        ("v1", "Pod") => Some(Access::read("", "pods")),
+        ("v1", "Node") => Some(Access::read("", "nodes")),
+        ("v1", "Namespace") => Some(Access::read("", "namespaces")),
+        ("v1", "Service") => Some(Access::read("", "services")),
+        ("apps/v1", "Deployment") => Some(Access::read("apps", "deployments")),
+        ("apps/v1", "DaemonSet") => Some(Access::read("apps", "daemonsets")),
+        ("apps/v1", "StatefulSet") => Some(Access::read("apps", "statefulsets")),
+        ("apiextensions.k8s.io/v1", "CustomResourceDefinition") => Some(Access::read("apiextensions.k8s.io", "customresourcedefinitions")),
+        _ => None,
+    };
+    let reads = load(inputs).unwrap_or_default().iter().flat_map(Test::reads).collect::<Vec<_>>();
+    let mut accesses: Vec<Access> = reads.iter().filter_map(|(api_version, kind)| known(api_version, kind)).collect();
+    for id in &inputs.recipe.recipe.spec.checks.deployment {
+        if let Ok(crate::checks::Known::Built(check)) = crate::checks::find(id) {
+            accesses.extend_from_slice(check.access);
+        }
+    }
+    accesses
+}
+
+fn timeout(inputs: &Inputs) -> Duration {
+    let tests = load(inputs).unwrap_or_default();
+    // Tests run side by side, so the longest decides; a read takes its own time beside the waiting.
+    let longest = tests.iter().map(Test::worst_case).max().unwrap_or_default();
+    longest * 2 + Duration::from_secs(120)
+}
+
+async fn run(cx: &StepCx<'_>) -> Result<Outcome> {
+    use futures::StreamExt;
+    let tests = load(cx.inputs)?;
+    let mut running = futures::stream::iter(tests).map(|test| run_test(cx, test)).buffer_unordered(8);
+    let mut ended = Vec::new();
+    while let Some(result) = running.next().await {
+        ended.push(result);
+    }
+    // Shown and kept in the order of their names: which one ended first is chance.
+    ended.sort_by(|a: &TestResult, b| a.id.cmp(&b.id));
+    for result in ended {
+        finish(cx, result);
+    }
+    run_checks(cx, &cx.inputs.recipe.recipe.spec.checks.deployment, Phase::Deployment).await?;
+    Ok(sum_up(&cx.sink.ended(), "the recipe names no health test"))
+}
+
+async fn run_test(cx: &StepCx<'_>, test: Test) -> TestResult {
+    let started = Timestamp::now();
+    let clock = Instant::now();
+    let objects = Live(cx.cluster.for_check());
+    let outcome = health::run(&test, &objects, &|what| cx.ui.waiting(what)).await;
+    TestResult {
+        id: test.id(),
+        version: health::VERSION,
+        step: cx.spec.id.clone(),
+        phase: Phase::Deployment.word().to_owned(),
+        outcome: outcome.guarded(),
+        started_ms: u64::try_from(started.as_millisecond()).unwrap_or(0),
+        duration_ms: u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX),
+        retries: objects.0.take_retries(),
+    }
+}
+
+/// The objects of the API server.
+struct Live(Cluster);
+
+impl Objects for Live {
+    async fn scope(&self, api_version: &str, kind: &str) -> Result<Option<Scope>> {
+        match self.0.is_namespaced(api_version, kind).await {
+            Ok(namespaced) => Ok(Some(if namespaced { Scope::Namespaced } else { Scope::Cluster })),
+            Err(error) if error.kind() == Kind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn observe(&self, selector: &Selector, limit: Duration, look: &mut (dyn FnMut(&[&Value]) -> bool + Send)) -> Result<bool> {
+        let mut query = Query { namespace: selector.namespace.clone(), ..Query::default() };
+        if let Some(name) = &selector.name {
+            query = query.named(name);
+        }
+        query = with_labels(query, &selector.labels);
+        let waiting_for = selector.to_string();
+        let content = self
+            .0
+            .wait_until((&selector.api_version, &selector.kind), &query, &waiting_for, limit, |objects| look(objects).then_some(()))
+            .await;
+        match content {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == Kind::Timeout => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn with_labels(query: Query, labels: &BTreeMap<String, String>) -> Query {
+    if labels.is_empty() {
+        return query;
+    }
+    let selector: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    query.labelled(selector.join(","))
+}

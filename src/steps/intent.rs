@@ -1,0 +1,354 @@
+//! intent: the use that the cluster is for, seen to work: training pods together, or inference pods available.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::checks::{Phase, probe};
+use crate::cluster::{Access, ObjectRef, Query, Scratch};
+use crate::error::{Error, Kind, Result};
+use crate::limits;
+use crate::recipe::{Allocation, Intent, IntentSpec};
+use crate::results::{ErrorReason, Outcome, SkipReason, TestResult, Verdict};
+use crate::snapshot::{collect, nodes, pools};
+use crate::steps::tests::{finish, run_checks, sum_up};
+use crate::steps::{Fact, GpuUse, Inputs, Selected, Step, StepCx, selected};
+use crate::workflow::StepSpec;
+
+pub(super) static STEP: Step = Step {
+    id: "intent",
+    title: "run the workload that the cluster is for",
+    why: "last of the tests: it holds the most GPUs, and needs what all the others looked at",
+    needs: &[Fact::Snapshot, Fact::Inventory],
+    provides: None,
+    cluster: true,
+    access,
+    gpus,
+    tests: |inputs| {
+        let mut tests = vec![Selected { id: test_id(inputs), version: VERSION, phase: Phase::Performance.word() }];
+        tests.extend(selected(&inputs.recipe.recipe.spec.checks.performance, Phase::Performance)?);
+        Ok(tests)
+    },
+    timeout: |inputs| limits::GPU_LOCK + limit(inputs) * 2 + limits::CLEANUP * 3 + Duration::from_secs(60),
+    run: |cx| Box::pin(run(cx)),
+};
+
+/// The version of the verdict logic of the intent test.
+const VERSION: u32 = 1;
+
+fn test_id(inputs: &Inputs) -> String {
+    format!("intent/{}", inputs.workflow.workflow.spec.intent.word())
+}
+
+fn spec(inputs: &Inputs) -> Option<&IntentSpec> {
+    inputs.recipe.recipe.spec.intent.get(&inputs.workflow.workflow.spec.intent)
+}
+
+/// How long the workload may take to run; twice that in the step, because a Deployment is waited for once more.
+fn limit(inputs: &Inputs) -> Duration {
+    Duration::from_secs(u64::from(spec(inputs).map_or(0, |spec| spec.timeout_seconds)))
+}
+
+fn access(inputs: &Inputs, _: &StepSpec) -> Vec<Access> {
+    let Some(spec) = spec(inputs).filter(|_| inputs.behavioral) else { return Vec::new() };
+    let workload = match inputs.workflow.workflow.spec.intent {
+        Intent::Training => Access::scratch("batch", "jobs"),
+        Intent::Inference => Access::scratch("apps", "deployments"),
+    };
+    let mut accesses = vec![Access::read("", "nodes"), Access::read("", "pods"), Access::read("", "events"), workload];
+    if spec.allocation == Allocation::Dra {
+        accesses.push(Access::read("resource.k8s.io", "resourceslices"));
+        accesses.push(Access::read("resource.k8s.io", "resourceclaims"));
+        accesses.push(Access::scratch("resource.k8s.io", "resourceclaimtemplates"));
+    }
+    accesses
+}
+
+fn gpus(inputs: &Inputs, step: &StepSpec) -> Vec<GpuUse> {
+    let spec = spec(inputs).filter(|_| inputs.behavioral);
+    spec.map(|spec| GpuUse { allocation: spec.allocation, count: spec.pods * spec.gpus_per_pod, kept: step.keep }).into_iter().collect()
+}
+
+async fn run(cx: &StepCx<'_>) -> Result<Outcome> {
+    let started = Timestamp::now();
+    let clock = Instant::now();
+    let cluster = cx.cluster.for_check();
+    let outcome = match spec(cx.inputs) {
+        None => Outcome::skip(
+            SkipReason::NotDeclared,
+            format!("the recipe declares no {} workload", cx.inputs.workflow.workflow.spec.intent.word()),
+        ),
+        Some(_) if !cx.inputs.behavioral => Outcome::skip(SkipReason::BehavioralTestsOff, "creates workloads"),
+        Some(spec) => match cx.inputs.max_gpus {
+            Some(limit) if spec.pods * spec.gpus_per_pod > limit => {
+                Outcome::skip(SkipReason::ByRequest, format!("wants {} GPUs, --max-gpus allows {limit}", spec.pods * spec.gpus_per_pod))
+            }
+            _ => try_out(cx, spec).await.unwrap_or_else(Outcome::from),
+        },
+    };
+    finish(
+        cx,
+        TestResult {
+            id: test_id(cx.inputs),
+            version: VERSION,
+            step: cx.spec.id.clone(),
+            phase: Phase::Performance.word().to_owned(),
+            outcome: outcome.guarded(),
+            started_ms: u64::try_from(started.as_millisecond()).unwrap_or(0),
+            duration_ms: u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX),
+            retries: cluster.take_retries(),
+        },
+    );
+    run_checks(cx, &cx.inputs.recipe.recipe.spec.checks.performance, Phase::Performance).await?;
+    let ended = cx.sink.ended();
+    let message = match ended.as_slice() {
+        [only] => Some(only.outcome.message.clone()),
+        _ => None,
+    };
+    let outcome = sum_up(&ended, "the workflow has no intent");
+    Ok(match message {
+        Some(message) => Outcome { message, ..outcome },
+        None => outcome,
+    })
+}
+
+async fn try_out(cx: &StepCx<'_>, spec: &IntentSpec) -> Result<Outcome> {
+    let scratch = cx.corner.open(cx.cluster).await?;
+    let lock = cx.lock_gpus().await?;
+    let outcome = match busy(cx, spec).await {
+        Ok(Some(busy)) => Ok(busy),
+        Ok(None) => Workload { cx, scratch, spec }.run().await,
+        Err(error) => Err(error),
+    };
+    lock.release(cx.cluster).await?;
+    outcome
+}
+
+/// An error outcome if there are not enough free GPUs of the wanted sort to look at.
+async fn busy(cx: &StepCx<'_>, spec: &IntentSpec) -> Result<Option<Outcome>> {
+    let vendor = cx.inputs.vendor()?;
+    let everything = Query::all();
+    let fitting: u64 = match spec.allocation {
+        Allocation::DevicePlugin => {
+            let (objects, pods) = tokio::try_join!(cx.cluster.list("v1", "Node", &everything), cx.cluster.list("v1", "Pod", &everything))?;
+            let free = probe::free_gpus(&nodes::read(&objects, None), &pods, vendor);
+            free.values().map(|free| free / u64::from(spec.gpus_per_pod)).sum()
+        }
+        Allocation::Dra => {
+            let version = dra(cx).await?;
+            let (slices, claims) = tokio::try_join!(
+                cx.cluster.list(&version, "ResourceSlice", &everything),
+                cx.cluster.list(&version, "ResourceClaim", &everything)
+            )?;
+            probe::free_devices(&pools::group(&slices), &claims, vendor).len() as u64 / u64::from(spec.gpus_per_pod)
+        }
+    };
+    if fitting >= u64::from(spec.pods) {
+        return Ok(None);
+    }
+    let message = format!("{} pods with {} GPUs each are wanted, {fitting} would find them free", spec.pods, spec.gpus_per_pod);
+    Ok(Some(Outcome::error(ErrorReason::Busy, message).fix("free GPUs, or wait until other workloads have ended")))
+}
+
+async fn dra(cx: &StepCx<'_>) -> Result<String> {
+    let served = cx.cluster.api_groups().await?;
+    let version = collect::dra_version(&served).ok_or_else(|| Error::new(Kind::NotFound, "the API server serves no resource.k8s.io"))?;
+    Ok(format!("resource.k8s.io/{version}"))
+}
+
+/// One Job or Deployment, from creation to removal.
+struct Workload<'a> {
+    cx: &'a StepCx<'a>,
+    scratch: &'a Scratch,
+    spec: &'a IntentSpec,
+}
+
+impl Workload<'_> {
+    async fn run(&self) -> Result<Outcome> {
+        let vendor = self.cx.inputs.vendor()?;
+        let mut template = None;
+        let resources = match self.spec.allocation {
+            Allocation::DevicePlugin => json!({"limits": {vendor.resource.as_str(): self.spec.gpus_per_pod.to_string()}}),
+            Allocation::Dra => {
+                template = Some(self.scratch.create(self.claim_template(&dra(self.cx).await?, &vendor.device_class)).await?);
+                json!({"claims": [{"name": "gpus"}]})
+            }
+        };
+        let mut pod = probe::pod_spec(vendor, &self.spec.image, &self.spec.command, &resources);
+        if let Some(template) = &template {
+            pod["resourceClaims"] = json!([{"name": "gpus", "resourceClaimTemplateName": template.name}]);
+        }
+        let workload = self.scratch.create(self.object(&pod)).await?;
+        let mut outcome = self.observe(&workload).await.unwrap_or_else(Outcome::from);
+        if outcome.verdict != Verdict::Pass {
+            let events = probe::events(self.cx.cluster, &self.scratch.namespace()).await;
+            outcome = outcome.artifact("events", Some("kubectl get events"), events);
+        }
+        if !self.cx.spec.keep {
+            self.scratch.remove(&workload).await?;
+            self.wait_until_gone().await?;
+            if let Some(template) = &template {
+                self.scratch.remove(template).await?;
+            }
+        }
+        Ok(outcome)
+    }
+
+    fn claim_template(&self, version: &str, class: &str) -> Value {
+        let request = json!({"deviceClassName": class, "allocationMode": "ExactCount", "count": self.spec.gpus_per_pod});
+        let mut request = if version.ends_with("v1beta1") { request } else { json!({"exactly": request}) };
+        request["name"] = json!("gpus");
+        json!({
+            "apiVersion": version, "kind": "ResourceClaimTemplate", "metadata": {"name": "intent"},
+            "spec": {"spec": {"devices": {"requests": [request]}}},
+        })
+    }
+
+    /// An Indexed Job whose pods all run at once, or a Deployment.
+    fn object(&self, pod: &Value) -> Value {
+        let labels = json!({"seatrial.dev/intent": self.intent().word()});
+        let mut pod = pod.clone();
+        match self.intent() {
+            Intent::Training => json!({
+                "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "intent"},
+                "spec": {
+                    "completionMode": "Indexed", "completions": self.spec.pods, "parallelism": self.spec.pods, "backoffLimit": 0,
+                    "template": {"metadata": {"labels": labels}, "spec": pod},
+                },
+            }),
+            Intent::Inference => {
+                pod["restartPolicy"] = json!("Always");
+                json!({
+                    "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "intent"},
+                    "spec": {
+                        "replicas": self.spec.pods, "selector": {"matchLabels": labels},
+                        "template": {"metadata": {"labels": labels}, "spec": pod},
+                    },
+                })
+            }
+        }
+    }
+
+    fn intent(&self) -> Intent {
+        self.cx.inputs.workflow.workflow.spec.intent
+    }
+
+    fn limit(&self) -> Duration {
+        limit(self.cx.inputs)
+    }
+
+    fn pods(&self) -> Query {
+        Query::within(&self.scratch.namespace()).labelled(format!("seatrial.dev/intent={}", self.intent().word()))
+    }
+
+    async fn observe(&self, workload: &ObjectRef) -> Result<Outcome> {
+        let wanted = self.spec.pods as usize;
+        let clock = Instant::now();
+        let waiting_for = format!("{wanted} pods of {workload} to run together");
+        self.cx.ui.waiting(&waiting_for);
+        let mut last = Together::default();
+        let state = self
+            .cx
+            .cluster
+            .wait_until(("v1", "Pod"), &self.pods(), &waiting_for, self.limit(), |pods| {
+                last = together(pods);
+                (last.running.len() >= wanted || last.dead.is_some()).then_some(())
+            })
+            .await;
+        let seconds = clock.elapsed().as_secs_f64();
+        match state {
+            Ok(()) => {}
+            Err(error) if error.kind() == Kind::Timeout => {
+                let why = last.waiting.clone().unwrap_or_else(|| "no scheduler has looked at the others".to_owned());
+                return Ok(Outcome::fail(format!(
+                    "{} of {wanted} pods of {workload} run after {} s: {why}",
+                    last.running.len(),
+                    self.limit().as_secs()
+                ))
+                .fix("kubectl describe the pending pods; compare free GPUs per node with what a pod wants")
+                .seen("pods", last.running, wanted)
+                .asserted(0, wanted));
+            }
+            Err(error) => return Err(error),
+        }
+        if let Some(dead) = last.dead {
+            let verdict = if dead.image { Outcome::error(ErrorReason::Image, dead.message) } else { Outcome::fail(dead.message) };
+            return Ok(verdict.seen("pods", last.running, wanted).asserted(0, wanted));
+        }
+        if self.intent() == Intent::Inference {
+            self.wait_until_available(workload).await?;
+        }
+        let verb = if self.intent() == Intent::Training { "running together" } else { "available" };
+        Ok(Outcome::pass(format!("{wanted} × {} GPU pods {verb}", self.spec.gpus_per_pod))
+            .seen("pods", last.running, wanted)
+            .asserted(wanted, wanted)
+            .measured("running_seconds", (seconds * 1000.0).round() / 1000.0, "s"))
+    }
+
+    async fn wait_until_available(&self, workload: &ObjectRef) -> Result<()> {
+        let query = Query::within(&self.scratch.namespace()).named(&workload.name);
+        let waiting_for = format!("{workload} to be available");
+        self.cx.ui.waiting(&waiting_for);
+        let available = |objects: &[&Value]| {
+            let ready = objects.first()?["status"]["availableReplicas"].as_u64().unwrap_or(0);
+            (ready >= u64::from(self.spec.pods)).then_some(())
+        };
+        self.cx.cluster.wait_until(("apps/v1", "Deployment"), &query, &waiting_for, self.limit(), available).await
+    }
+
+    /// The barrier after which the GPUs are free again.
+    async fn wait_until_gone(&self) -> Result<()> {
+        let waiting_for = "the workload's pods to be gone";
+        self.cx.ui.waiting(waiting_for);
+        let gone = |pods: &[&Value]| pods.is_empty().then_some(());
+        self.cx.cluster.wait_until(("v1", "Pod"), &self.pods(), waiting_for, limits::CLEANUP, gone).await
+    }
+}
+
+/// What the pods of a workload do.
+#[derive(Default)]
+struct Together {
+    running: Vec<String>,
+    waiting: Option<String>,
+    dead: Option<Dead>,
+}
+
+struct Dead {
+    message: String,
+    image: bool,
+}
+
+/// Reads the pods of a workload; pure.
+fn together(pods: &[&Value]) -> Together {
+    let mut seen = Together::default();
+    for pod in pods {
+        let name = pod["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        match pod["status"]["phase"].as_str() {
+            Some("Running") if pod["metadata"]["deletionTimestamp"].is_null() => seen.running.push(name),
+            Some(phase @ ("Failed" | "Succeeded")) => {
+                seen.dead = Some(Dead { message: format!("pod {name} ended as {phase} instead of running"), image: false })
+            }
+            _ => match probe::image_trouble(pod) {
+                Some(reason) => seen.dead = Some(Dead { message: format!("pod {name}: {reason}"), image: true }),
+                None => seen.waiting = probe::unschedulable(pod).map(|reason| format!("pod {name}: {reason}")).or(seen.waiting),
+            },
+        }
+    }
+    seen
+}
+
+#[cfg(test)]
+mod unit {
+    use super::*;
+
+    #[test]
+    fn a_pod_that_ended_or_cannot_be_pulled_ends_the_waiting() {
+        let pod = |phase: &str| json!({"metadata": {"name": "p"}, "status": {"phase": phase}});
+        assert_eq!(together(&[&pod("Running")]).running, ["p"]);
+        assert!(together(&[&pod("Failed")]).dead.is_some_and(|dead| !dead.image));
+        let stuck = json!({"metadata": {"name": "p"}, "status": {"phase": "Pending",
+            "containerStatuses": [{"state": {"waiting": {"reason": "ImagePullBackOff", "message": "x"}}}]}});
+        assert!(together(&[&stuck]).dead.is_some_and(|dead| dead.image));
+    }
+}

@@ -1,0 +1,65 @@
+//! snapshot: what is there, read whole before anything is changed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::error::Result;
+use crate::results::{ErrorReason, Outcome};
+use crate::snapshot::{self, Snapshot};
+use crate::steps::{Fact, Step, StepCx, no_gpus, no_tests};
+
+pub(super) static STEP: Step = Step {
+    id: "snapshot",
+    title: "read the whole cluster: nodes, GPUs, DRA pools, workloads, versions",
+    why: "first, so that it shows the cluster as it was found",
+    needs: &[],
+    provides: Some(Fact::Snapshot),
+    cluster: true,
+    access: |_, _| snapshot::collect::READS.to_vec(),
+    gpus: no_gpus,
+    tests: no_tests,
+    timeout: |_| Duration::from_secs(180),
+    run: |cx| Box::pin(run(cx)),
+};
+
+async fn run(cx: &StepCx<'_>) -> Result<Outcome> {
+    cx.ui.waiting("the API server's lists of nodes, slices, workloads and definitions");
+    let snapshot = snapshot::collect(cx.cluster).await?;
+    let outcome = judge(&snapshot);
+    cx.sink.snapshot(snapshot);
+    Ok(outcome)
+}
+
+/// A snapshot is a reading, not a verdict on the cluster; but without nodes there is nothing to go on with.
+fn judge(snapshot: &Snapshot) -> Outcome {
+    let nodes = match (&snapshot.nodes.value(), snapshot.nodes.unavailable()) {
+        (Some(nodes), _) if !nodes.is_empty() => *nodes,
+        (_, Some(reason)) => return Outcome::error(ErrorReason::Denied, format!("nodes could not be read: {reason}")),
+        _ => return Outcome::error(ErrorReason::NoSubject, "the cluster has no nodes"),
+    };
+    let gaps = [
+        ("ResourceSlices", snapshot.pools.unavailable()),
+        ("DeviceClasses", snapshot.device_classes.unavailable()),
+        ("workloads", snapshot.workloads.unavailable()),
+        ("CustomResourceDefinitions", snapshot.crds.unavailable()),
+    ];
+    let missing: Vec<&str> = gaps.iter().filter(|(_, reason)| reason.is_some()).map(|(name, _)| *name).collect();
+    let gap = if missing.is_empty() { String::new() } else { format!(" (unavailable: {})", missing.join(", ")) };
+    let names = nodes.iter().map(|node| node.name.clone()).collect();
+    Outcome::pass(format!("{} nodes, {}{gap}", nodes.len(), gpu_words(snapshot))).seen("nodes", names, nodes.len()).asserted(1, 1)
+}
+
+/// GPUs in words: `32 × NVIDIA-H100-80GB-HBM3 (16 device plugin, 16 DRA)`.
+fn gpu_words(snapshot: &Snapshot) -> String {
+    let totals = snapshot.gpus();
+    let total = totals.device_plugin + totals.dra;
+    if total == 0 {
+        return "no GPUs".to_owned();
+    }
+    let mut products: BTreeMap<&str, u64> = BTreeMap::new();
+    for node in snapshot.gpu_nodes() {
+        *products.entry(node.gpus.product.as_deref().unwrap_or("GPU")).or_default() += node.gpus.usable();
+    }
+    let products: Vec<String> = products.iter().map(|(product, count)| format!("{count} × {product}")).collect();
+    format!("{} ({} device plugin, {} DRA)", products.join(", "), totals.device_plugin, totals.dra)
+}

@@ -1,0 +1,85 @@
+//! Vendor profiles: the names that a vendor's components use. Checks never spell a vendor themselves.
+
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+
+use crate::error::{Error, Result, nearest};
+use crate::yaml;
+
+/// The names that one vendor's components use.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Vendor {
+    /// `nvidia`, `amd`.
+    pub name: String,
+    /// The device plugin's extended resource.
+    pub resource: String,
+    /// The DRA driver.
+    pub driver: String,
+    /// The DRA DeviceClass for whole GPUs.
+    pub device_class: String,
+    /// Values of the device attribute `type` that are whole GPUs.
+    pub device_types: Vec<String>,
+    /// Node labels.
+    pub labels: VendorLabels,
+    /// Prefix of the extended resources of partitions.
+    pub partition_prefix: String,
+    /// Node labels that change by themselves and are not part of a snapshot.
+    pub volatile_labels: Vec<String>,
+}
+
+/// Node labels of one vendor.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct VendorLabels {
+    /// Says that the node has GPUs.
+    pub present: String,
+    /// How many.
+    pub count: String,
+    /// Which product.
+    pub product: String,
+    /// How many pods share one.
+    pub replicas: String,
+}
+
+static VENDORS: LazyLock<Result<Vec<Vendor>>> = LazyLock::new(|| {
+    let files =
+        [("nvidia.yaml", include_str!("../recipes/vendors/nvidia.yaml")), ("amd.yaml", include_str!("../recipes/vendors/amd.yaml"))];
+    files.iter().map(|(name, text)| yaml::from_str(text, name)).collect()
+});
+
+/// All vendor profiles.
+///
+/// # Errors
+/// Only if a shipped profile is invalid, which a test excludes.
+pub fn all() -> Result<&'static [Vendor]> {
+    VENDORS.as_deref().map_err(|error| Error::internal(format!("read the vendor profiles: {}", error.chain())))
+}
+
+/// The profile of this name.
+///
+/// # Errors
+/// A usage error that names the nearest known vendor.
+pub fn named(name: &str) -> Result<&'static Vendor> {
+    let known = all()?;
+    known.iter().find(|vendor| vendor.name == name).ok_or_else(|| {
+        let error = Error::usage(format!("there is no vendor profile `{name}`"));
+        let names = known.iter().map(|vendor| vendor.name.as_str());
+        match nearest(name, names.clone()) {
+            Some(near) => error.hint(format!("did you mean `{near}`?")),
+            None => error.hint(format!("known: {}", names.collect::<Vec<_>>().join(", "))),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shipped_profiles_are_valid_and_an_unknown_one_is_named_with_the_nearest() {
+        assert_eq!(all().expect("valid").len(), 2);
+        assert_eq!(named("nvidai").expect_err("unknown").hints(), ["did you mean `nvidia`?"]);
+    }
+}

@@ -1,0 +1,260 @@
+//! Real control planes for tests: at most two per process, lent one test at a time, each time as good as new.
+//!
+//! They end with the process, whatever ends it: another process, in a group of its own, starts them and waits for the
+//! end of a pipe that only this process holds.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::etcd::{Contents, Store};
+use super::{Bin, binaries};
+
+static PERMITS: Semaphore = Semaphore::const_new(2);
+static POOL: Mutex<Vec<Plane>> = Mutex::new(Vec::new());
+
+struct Plane {
+    dir: PathBuf,
+    store_port: u64,
+    pristine: Contents,
+}
+
+/// A control plane for one test, with the demo cluster: sim-node-1 and -2 by device plugin, -3 and -4 by DRA.
+pub(crate) struct LeasedCluster {
+    plane: Option<Plane>,
+    dirty: bool,
+    scheduler_stopped: bool,
+    files: tempfile::TempDir,
+    _permit: SemaphorePermit<'static>,
+}
+
+/// Lends a control plane, for as long as the answer lives; waits for one to be free.
+pub(crate) async fn lease() -> LeasedCluster {
+    let permit = PERMITS.acquire().await.expect("is never closed");
+    let free = POOL.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    let plane = match free {
+        Some(plane) => {
+            Store::new(plane.store_port).restore(&plane.pristine).await;
+            plane
+        }
+        None => start().await,
+    };
+    let files = tempfile::tempdir().expect("a temporary directory");
+    LeasedCluster { plane: Some(plane), dirty: false, scheduler_stopped: false, files, _permit: permit }
+}
+
+impl LeasedCluster {
+    /// The administrator's kubeconfig.
+    pub(crate) fn kubeconfig(&self) -> PathBuf {
+        self.dir().join("kubeconfig")
+    }
+
+    /// The directory of the control plane, as `sim up --dir` has it.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.plane.as_ref().expect("is there until dropped").dir
+    }
+
+    /// Runs kubectl and returns what it prints.
+    #[track_caller]
+    pub(crate) fn kubectl(&self, args: &[&str]) -> String {
+        let (ok, stdout, stderr) = self.try_kubectl(&self.kubeconfig(), args, "");
+        assert!(ok, "kubectl {args:?}: {stderr}");
+        stdout
+    }
+
+    /// Runs kubectl and returns its JSON.
+    #[track_caller]
+    pub(crate) fn get(&self, args: &[&str]) -> Value {
+        let all: Vec<&str> = ["get", "-o", "json"].into_iter().chain(args.iter().copied()).collect();
+        serde_json::from_str(&self.kubectl(&all)).expect("kubectl prints JSON")
+    }
+
+    /// Applies manifests.
+    #[track_caller]
+    pub(crate) fn apply(&self, yaml: &str) {
+        let (ok, _, stderr) = self.try_kubectl(&self.kubeconfig(), &["apply", "--server-side", "-f", "-"], yaml);
+        assert!(ok, "kubectl apply: {stderr}\n{yaml}");
+    }
+
+    /// Loads a cluster description, e.g. one with a planted defect.
+    #[track_caller]
+    pub(crate) fn load(&self, description: &str) {
+        let file = self.files.path().join("cluster.yaml");
+        std::fs::write(&file, description).expect("is written");
+        let bin = Bin::within(self.files.path()).args(["sim", "load"]).args([&file]);
+        bin.args([Path::new("--kubeconfig"), &self.kubeconfig()]).exits(0);
+    }
+
+    /// Stops kube-scheduler, as if it hung.
+    pub(crate) fn stop_scheduler(&mut self) {
+        self.scheduler_stopped = true;
+        self.signal("kube-scheduler", Signal::STOP);
+    }
+
+    /// Lets kube-scheduler go on.
+    pub(crate) fn start_scheduler(&mut self) {
+        self.scheduler_stopped = false;
+        self.signal("kube-scheduler", Signal::CONT);
+    }
+
+    /// Kills a component for good (`kube-apiserver`, `kube-scheduler`, …); the control plane is thrown away afterwards.
+    pub(crate) fn kill(&mut self, component: &str) {
+        self.dirty = true;
+        self.signal(component, Signal::KILL);
+    }
+
+    /// A kubeconfig of someone who may do everything but `verb` on `resource` (plural, with group: `resourceslices.resource.k8s.io`).
+    #[track_caller]
+    pub(crate) fn kubeconfig_without(&self, verb: &str, resource: &str) -> PathBuf {
+        static NUMBER: AtomicU32 = AtomicU32::new(1);
+        let name = format!("restricted-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let names = self.kubectl(&["api-resources", "-o", "name"]);
+        assert!(names.lines().any(|known| known == resource), "no resource {resource}; there are:\n{names}");
+        self.apply(&role(&name, verb, names.lines().filter(|known| *known != resource)));
+        let token = self.kubectl(&["create", "token", &name, "--namespace", "default"]);
+        let file = self.files.path().join(format!("{name}.kubeconfig"));
+        std::fs::write(&file, self.kubeconfig_of(&name, token.trim())).expect("is written");
+        // Roles take effect when the API server has seen them.
+        super::eventually("the restricted user's role", Duration::from_secs(10), || {
+            let (may, _, _) = self.try_kubectl(&file, &["auth", "can-i", verb, "namespaces", "--all-namespaces", "--quiet"], "");
+            may.then_some(())
+        });
+        let (may, _, _) = self.try_kubectl(&file, &["auth", "can-i", verb, resource, "--all-namespaces", "--quiet"], "");
+        assert!(!may, "{name} may {verb} {resource}");
+        file
+    }
+
+    fn kubeconfig_of(&self, user: &str, token: &str) -> String {
+        let own = self.kubectl(&["config", "view", "--raw", "--flatten", "--minify", "-o", "json"]);
+        let mut config: Value = serde_json::from_str(&own).expect("is JSON");
+        config["users"] = json!([{"name": user, "user": {"token": token}}]);
+        config["contexts"][0]["context"]["user"] = json!(user);
+        config.to_string()
+    }
+
+    /// Runs kubectl with a kubeconfig; whether it succeeded, stdout and stderr.
+    pub(crate) fn try_kubectl(&self, kubeconfig: &Path, args: &[&str], stdin: &str) -> (bool, String, String) {
+        let mut command = assert_cmd::Command::new(&binaries()["SEATRIAL_BIN_KUBECTL"]);
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.files.path());
+        command.arg("--kubeconfig").arg(kubeconfig).args(args).write_stdin(stdin).timeout(Duration::from_secs(60));
+        let output = command.output().expect("kubectl runs");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.success(), text(&output.stdout), text(&output.stderr))
+    }
+
+    fn signal(&self, component: &str, signal: Signal) {
+        let path = self.dir().join(format!("kwok/clusters/sim/pids/{component}.pid"));
+        let pid = std::fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok()).and_then(Pid::from_raw);
+        kill_process(pid.expect("the component has a process id"), signal).expect("the component runs");
+    }
+}
+
+impl Drop for LeasedCluster {
+    fn drop(&mut self) {
+        if self.scheduler_stopped && !self.dirty {
+            self.start_scheduler();
+        }
+        let Some(plane) = self.plane.take() else { return };
+        if self.dirty {
+            // What this leaves, the keeper removes.
+            let down = Command::new(env!("CARGO_BIN_EXE_seatrial")).args(["sim", "down", "--quiet", "--dir"]).arg(&plane.dir).status();
+            drop(down);
+        } else {
+            POOL.lock().unwrap_or_else(PoisonError::into_inner).push(plane);
+        }
+    }
+}
+
+/// A directory for a simulated cluster of a test's own; what runs in it ends with this process.
+pub(crate) fn own_dir() -> PathBuf {
+    keeper().root.join(next_name())
+}
+
+/// The directory that holds all of this process's control planes.
+pub(crate) fn root() -> &'static Path {
+    &keeper().root
+}
+
+struct Keeper {
+    root: PathBuf,
+    pipe: Mutex<ChildStdin>,
+}
+
+fn keeper() -> &'static Keeper {
+    static KEEPER: OnceLock<Keeper> = OnceLock::new();
+    KEEPER.get_or_init(|| {
+        let root = tempfile::Builder::new().prefix("seatrial-test-").tempdir().expect("a temporary directory").keep();
+        let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/keeper.sh"));
+        command.arg(env!("CARGO_BIN_EXE_seatrial")).arg(&root).current_dir("/");
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", &root).envs(binaries());
+        // Its own group: Ctrl-C is for the tests. Its own output: nobody waits for the end of theirs on its behalf.
+        use std::os::unix::process::CommandExt;
+        command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().expect("tests/support/keeper.sh starts");
+        Keeper { root, pipe: Mutex::new(child.stdin.take().expect("is piped")) }
+    })
+}
+
+fn next_name() -> String {
+    static NUMBER: AtomicU32 = AtomicU32::new(1);
+    format!("plane-{}", NUMBER.fetch_add(1, Ordering::Relaxed))
+}
+
+async fn start() -> Plane {
+    let keeper = keeper();
+    let name = next_name();
+    let file = |ending: &str| keeper.root.join(format!("{name}.{ending}"));
+    writeln!(keeper.pipe.lock().unwrap_or_else(PoisonError::into_inner), "{name}").expect("the keeper listens");
+    let deadline = Instant::now() + Duration::from_secs(180);
+    while !file("exit").exists() {
+        assert!(Instant::now() < deadline, "no control plane within 180 s: {}", log(&file("log")));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let code = std::fs::read_to_string(file("exit")).expect("is there");
+    assert_eq!(code.trim(), "0", "sim up failed: {}", log(&file("log")));
+    let dir = keeper.root.join(&name);
+    let store_port = store_port(&dir);
+    let pristine = Store::new(store_port).settled().await;
+    Plane { dir, store_port, pristine }
+}
+
+fn log(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+fn store_port(dir: &Path) -> u64 {
+    let text = std::fs::read_to_string(dir.join("kwokctl.yaml")).expect("sim up wrote it");
+    let config: Value = seatrial::yaml::from_str(&text, "kwokctl.yaml").expect("is YAML");
+    config["options"]["etcdPort"].as_u64().expect("has a port")
+}
+
+/// A ServiceAccount that may use `verb` on `allowed` only, and every other verb on everything.
+fn role<'a>(name: &str, verb: &str, allowed: impl Iterator<Item = &'a str>) -> String {
+    let others: Vec<&str> = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"]
+        .into_iter()
+        .filter(|other| *other != verb)
+        .collect();
+    let mut rules =
+        vec![json!({"apiGroups": ["*"], "resources": ["*"], "verbs": others}), json!({"nonResourceURLs": ["*"], "verbs": ["get"]})];
+    for resource in allowed {
+        let (plural, group) = resource.split_once('.').unwrap_or((resource, ""));
+        rules.push(json!({"apiGroups": [group], "resources": [plural], "verbs": [verb]}));
+    }
+    let subresources = ["*/status", "*/scale", "*/log", "*/exec", "*/portforward", "*/proxy", "*/eviction", "*/binding", "*/token"];
+    rules.push(json!({"apiGroups": ["*"], "resources": subresources, "verbs": [verb]}));
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": "default"}});
+    let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name}, "rules": rules});
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": name},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
+        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": "default"}],
+    });
+    json!({"apiVersion": "v1", "kind": "List", "items": [account, role, binding]}).to_string()
+}
