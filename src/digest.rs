@@ -12,7 +12,8 @@ use crate::error::{Error, Kind, Result};
 /// A SHA-256 digest, written `sha256:` and 64 lower-case hexadecimal digits.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
-pub struct Digest(#[schemars(regex(pattern = "^sha256:[0-9a-f]{64}$"))] String);
+#[schemars(extend("pattern" = "^sha256:[0-9a-f]{64}$"))]
+pub struct Digest(String);
 
 impl Digest {
     /// The digest of some bytes.

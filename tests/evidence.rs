@@ -10,6 +10,7 @@ mod lies;
 mod mutation;
 #[path = "evidence/published.rs"]
 mod published;
+#[expect(dead_code, reason = "the registry tests use more of it")]
 #[path = "support/registry.rs"]
 mod registry_server;
 #[path = "evidence/round_trip.rs"]

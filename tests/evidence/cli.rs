@@ -97,6 +97,7 @@ fn a_new_key_pair_is_made_once_and_named_on_stdout() {
 }
 
 #[test]
+#[expect(clippy::print_stderr, reason = "a test that is left out says so")]
 fn openssl_reads_our_keys_and_we_read_its_keys_plain_and_encrypted() {
     let openssl = |arguments: &[&str]| std::process::Command::new("openssl").args(arguments).output();
     let Ok(version) = openssl(&["version"]) else {

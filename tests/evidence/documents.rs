@@ -108,7 +108,9 @@ async fn the_documentation_shows_documents_as_they_are() {
         let marker = format!("<!-- sample {name} -->\n");
         let start = text.find(&marker).unwrap_or_else(|| panic!("{path} has no sample {name}")) + marker.len();
         let fence = format!("```{language}\n{}\n```\n", content.trim_end());
-        let end = text[start..].find("\n```\n").map_or(start, |end| start + end + 5);
+        // A fence that follows at once is the old sample.
+        let old = if text[start..].starts_with("```") { text[start..].find("\n```\n").map_or(0, |end| end + 5) } else { 0 };
+        let end = start + old;
         text.replace_range(start..end, &fence);
     }
     compare(path, &text);
