@@ -94,6 +94,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
         }
     };
     let ui = Ui::new(cli.global.ui, cli.global.quiet);
+    ui.show_log(cli.global.verbose);
     let cx = Cx { global: cli.global.clone(), ui: ui.clone() };
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,

@@ -1,6 +1,6 @@
 //! Runs the steps of a plan in order, remembers what has ended, and cleans up; knows nothing of any single step.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
@@ -36,11 +36,35 @@ pub struct Engine<'a> {
 }
 
 /// Why the steps after some point do not run.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Stopped {
     Interrupted,
-    FailFast(String),
+    /// This step failed, and the user wants to stop at the first failure.
+    FailFast(&'static str),
     /// The run's Lease is lost: someone took us for dead and may be cleaning up.
     Lost,
+}
+
+impl Stopped {
+    fn outcome(self) -> Outcome {
+        match self {
+            Self::Interrupted => Outcome::not_run(NotRunReason::Interrupted, "interrupted"),
+            Self::FailFast(step) => Outcome::not_run(NotRunReason::FailFast, format!("--fail-fast, and {step} failed")),
+            Self::Lost => {
+                Outcome::error(ErrorReason::Harness, "this run's Lease was taken away: another run or `seatrial cleanup` took it for dead")
+            }
+        }
+    }
+}
+
+/// What the engine knows while it goes from step to step.
+struct Going {
+    state: State,
+    /// Facts that hold.
+    facts: BTreeSet<Fact>,
+    /// Digests of the records of finished steps, by step.
+    records: BTreeMap<String, Digest>,
+    stopped: Option<Stopped>,
 }
 
 impl Engine<'_> {
@@ -50,85 +74,87 @@ impl Engine<'_> {
     /// [`Kind::Io`] if the journal cannot be written; verdicts and troubles of steps are in the state, not here.
     pub async fn run(&mut self, corner: Corner, facts: &mut RunFacts) -> Result<State> {
         let specs = self.inputs.workflow.workflow.spec.steps.clone();
-        let mut state = State::default();
+        let mut going = Going { state: State::default(), facts: BTreeSet::new(), records: BTreeMap::new(), stopped: None };
         let mut corner = Some(corner);
-        let mut holds: BTreeSet<Fact> = BTreeSet::new();
-        let mut stopped: Option<Stopped> = None;
-        let mut chain = self.first_link()?;
         for (index, spec) in specs.iter().enumerate() {
             let step = steps::find(&spec.id)?;
             if !step.cluster
                 && let Some(corner) = corner.take()
             {
-                self.close(corner, &mut state).await;
+                self.close(corner, &mut going.state).await;
             }
-            let inputs = Digest::of_json(&(&chain, spec))?;
-            if stopped.is_none()
-                && let Some((record, at, digest)) = self.journal.recall(&spec.id, &inputs)?
-            {
-                progress::step(
-                    self.ui,
-                    index + 1,
-                    &spec.id,
-                    &record.result.outcome,
-                    Duration::from_millis(record.result.duration_ms),
-                    true,
-                );
-                (facts.finished_at, chain) = (at, digest);
-                note_fact(step, record.result.outcome.verdict, &mut holds);
-                keep(&mut state, record);
-                continue;
-            }
-            self.journal.started(&spec.id, &inputs)?;
-            let clock = Instant::now();
-            progress::step_started(self.ui, &spec.id);
-            let (outcome, produced) = match (self.blocked(step, &holds, stopped.as_ref()), corner.as_ref()) {
-                (Some(blocked), _) => (blocked, Produced::default()),
-                (None, open) => {
-                    let spare;
-                    let corner = match open {
-                        Some(corner) => corner,
-                        None => {
-                            // A step that does not talk to the cluster opens no corner.
-                            spare = Corner::new(crate::cluster::scratch::Place {
-                                run: facts.id.clone(),
-                                namespace: None,
-                                lease: crate::limits::LEASE,
-                                creates: vec![],
-                            });
-                            &spare
-                        }
-                    };
-                    self.run_step(step, spec, &state, corner, facts).await
-                }
-            };
-            let took = clock.elapsed();
-            let (outcome, produced) = self.complete(step, outcome, produced)?;
-            stopped = stopped.or_else(|| self.stops(step, &outcome));
-            let record = record_of(step, outcome, produced, took);
-            progress::step(self.ui, index + 1, &spec.id, &record.result.outcome, took, false);
-            if matches!(record.result.outcome.verdict, Verdict::NotRun(_)) {
-                // Not finished: a resumed run comes back to it.
-                keep(&mut state, record);
-                continue;
-            }
-            if !was_interrupted(&record) {
-                (facts.finished_at, chain) = self.journal.finished(&spec.id, &inputs, &record)?;
-            }
-            note_fact(step, record.result.outcome.verdict, &mut holds);
-            keep(&mut state, record);
+            self.step(index + 1, step, spec, corner.as_ref(), facts, &mut going).await?;
         }
         if let Some(corner) = corner.take() {
-            self.close(corner, &mut state).await;
+            self.close(corner, &mut going.state).await;
         }
-        Ok(state)
+        Ok(going.state)
     }
 
-    /// What all steps depend on: the tool, the workflow, the recipe, the settings, the cluster.
-    fn first_link(&self) -> Result<Digest> {
+    /// Recalls a step that finished with the same inputs, or runs it and remembers what came of it.
+    async fn step(
+        &mut self,
+        number: usize,
+        step: &'static Step,
+        spec: &StepSpec,
+        corner: Option<&Corner>,
+        facts: &mut RunFacts,
+        going: &mut Going,
+    ) -> Result<()> {
+        let inputs = self.inputs_of(step, spec, &going.records)?;
+        if going.stopped.is_none()
+            && let Some((record, at, digest)) = self.journal.recall(&spec.id, &inputs)?
+        {
+            let took = Duration::from_millis(record.result.duration_ms);
+            progress::step(self.ui, number, &spec.id, &record.result.outcome, took, true);
+            facts.finished_at = at;
+            going.keep(step, record, Some(digest));
+            return Ok(());
+        }
+        self.journal.started(&spec.id, &inputs)?;
+        progress::step_started(self.ui, &spec.id);
+        let clock = Instant::now();
+        let (outcome, produced) = match self.blocked(step, going) {
+            Some(blocked) => (blocked, Produced::default()),
+            None => match self.run_step(step, spec, &going.state, corner, facts).await {
+                (Ok(outcome), produced) => (outcome, produced),
+                (Err(stopped), produced) => {
+                    going.stopped = Some(stopped);
+                    (stopped.outcome(), produced)
+                }
+            },
+        };
+        let took = clock.elapsed();
+        if self.fail_fast && outcome.verdict == Verdict::Fail && going.stopped.is_none() {
+            going.stopped = Some(Stopped::FailFast(step.id));
+        }
+        let record = record_of(step, self.complete(step, outcome, produced)?, took);
+        progress::step(self.ui, number, &spec.id, &record.result.outcome, took, false);
+        let mut digest = None;
+        if is_final(record.result.outcome.verdict) {
+            let (at, written) = self.journal.finished(&spec.id, &inputs, &record)?;
+            facts.finished_at = at;
+            digest = Some(written);
+        } else {
+            // Not finished: a resumed run comes back to it. The evidence is still about all that happened until now.
+            facts.finished_at = if step.needs.contains(&Fact::Results) { facts.finished_at } else { Timestamp::now() };
+        }
+        going.keep(step, record, digest);
+        Ok(())
+    }
+
+    /// What a step's result depends on: tool, workflow, recipe, settings, cluster; the snapshot for those that need it, everything for those that need results.
+    fn inputs_of(&self, step: &Step, spec: &StepSpec, records: &BTreeMap<String, Digest>) -> Result<Digest> {
         let header = self.journal.header();
         let settings = json!({"behavioral": self.inputs.behavioral, "maxGpus": self.inputs.max_gpus});
-        Digest::of_json(&(&header.tool, &header.workflow, &header.recipe, &header.cluster, settings))
+        let before: Vec<&Digest> = if step.needs.contains(&Fact::Results) {
+            records.values().collect()
+        } else if step.needs.contains(&Fact::Snapshot) {
+            records.get("snapshot").into_iter().collect()
+        } else {
+            Vec::new()
+        };
+        Digest::of_json(&(&header.tool, &header.workflow, &header.recipe, &header.cluster, settings, before, spec))
     }
 
     async fn run_step(
@@ -136,43 +162,46 @@ impl Engine<'_> {
         step: &'static Step,
         spec: &StepSpec,
         state: &State,
-        corner: &Corner,
+        corner: Option<&Corner>,
         facts: &RunFacts,
-    ) -> (Outcome, Produced) {
+    ) -> (Result<Outcome, Stopped>, Produced) {
         let sink = Sink::default();
         let cx = StepCx { spec, inputs: self.inputs, state, cluster: self.cluster, corner, sink: &sink, ui: self.ui, run: facts };
         let limit = (step.timeout)(self.inputs);
         let work = tokio::time::timeout(limit, AssertUnwindSafe((step.run)(&cx)).catch_unwind());
+        let lost = async {
+            match corner {
+                Some(corner) => corner.lost().await,
+                None => std::future::pending().await,
+            }
+        };
         let outcome = tokio::select! {
             biased;
-            () = self.cancel.cancelled() => Outcome::not_run(NotRunReason::Interrupted, "interrupted"),
-            () = corner.lost() => Outcome::error(ErrorReason::Harness, "this run's Lease was taken away: another run or `seatrial cleanup` took it for dead"),
-            ended = work => match ended {
+            () = self.cancel.cancelled() => Err(Stopped::Interrupted),
+            () = lost => Err(Stopped::Lost),
+            ended = work => Ok(match ended {
                 Ok(Ok(Ok(outcome))) => outcome,
                 Ok(Ok(Err(error))) => Outcome::from(error),
                 Ok(Err(_panic)) => Outcome::error(ErrorReason::Harness, format!("step {} panicked: this is a defect of seatrial", step.id)),
                 Err(_) => Outcome::from(Error::new(Kind::Timeout, format!("step {} took more than {} s", step.id, limit.as_secs()))),
-            },
+            }),
         };
         self.ui.clear_live();
         (outcome, sink.take())
     }
 
     /// The outcome of a step that cannot run, if so.
-    fn blocked(&self, step: &Step, holds: &BTreeSet<Fact>, stopped: Option<&Stopped>) -> Option<Outcome> {
+    fn blocked(&self, step: &Step, going: &mut Going) -> Option<Outcome> {
         if self.cancel.is_cancelled() {
-            return Some(Outcome::not_run(NotRunReason::Interrupted, "interrupted"));
+            going.stopped = Some(Stopped::Interrupted);
         }
-        match stopped {
-            Some(Stopped::Interrupted) => return Some(Outcome::not_run(NotRunReason::Interrupted, "interrupted")),
-            Some(Stopped::Lost) => return Some(Outcome::not_run(NotRunReason::BlockedBy, "this run's Lease was taken away")),
+        match going.stopped {
             // Evidence records failures, so what needs results still runs.
-            Some(Stopped::FailFast(after)) if !step.needs.contains(&Fact::Results) => {
-                return Some(Outcome::not_run(NotRunReason::FailFast, format!("--fail-fast, and {after} failed")));
-            }
-            _ => {}
+            Some(Stopped::FailFast(_)) if step.needs.contains(&Fact::Results) => {}
+            Some(stopped) => return Some(stopped.outcome()),
+            None => {}
         }
-        let missing = step.needs.iter().find(|fact| **fact != Fact::Results && !holds.contains(fact))?;
+        let missing = step.needs.iter().find(|fact| **fact != Fact::Results && !going.facts.contains(fact))?;
         let provider = steps::ALL.iter().find(|other| other.provides == Some(*missing)).map_or("no step", |other| other.id);
         Some(Outcome::not_run(NotRunReason::BlockedBy, format!("needs {}, and {provider} did not pass", missing.words())))
     }
@@ -201,15 +230,6 @@ impl Engine<'_> {
         Ok((outcome, produced))
     }
 
-    fn stops(&self, step: &Step, outcome: &Outcome) -> Option<Stopped> {
-        match outcome.verdict {
-            Verdict::NotRun(NotRunReason::Interrupted) => Some(Stopped::Interrupted),
-            Verdict::Error(ErrorReason::Harness) if outcome.message.starts_with("this run's Lease") => Some(Stopped::Lost),
-            Verdict::Fail if self.fail_fast => Some(Stopped::FailFast(step.id.to_owned())),
-            _ => None,
-        }
-    }
-
     /// Removes what was created; trouble with that is a result of its own, so that it reaches report and evidence.
     async fn close(&self, corner: Corner, state: &mut State) {
         let clock = Instant::now();
@@ -226,11 +246,38 @@ impl Engine<'_> {
     }
 }
 
+impl Going {
+    fn keep(&mut self, step: &Step, record: Record, digest: Option<Digest>) {
+        let verdict = record.result.outcome.verdict;
+        // What set-up installed is there even if the cluster around it has not settled.
+        let installed = step.provides == Some(Fact::Installed) && verdict == Verdict::Error(ErrorReason::Timeout);
+        if let Some(fact) = step.provides
+            && (verdict == Verdict::Pass || installed)
+        {
+            self.facts.insert(fact);
+        }
+        if let Some(digest) = digest {
+            self.records.insert(step.id.to_owned(), digest);
+        }
+        self.state.steps.push(record.result);
+        self.state.tests.extend(record.produced.tests);
+        self.state.artifacts.extend(record.produced.artifacts);
+        if let Some(snapshot) = record.produced.snapshot {
+            self.state.snapshot = Some(snapshot);
+        }
+    }
+}
+
+/// True for a verdict that stands; what could not be told or did not run is tried again by a resumed run.
+fn is_final(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::Pass | Verdict::Fail | Verdict::Skip(_))
+}
+
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn record_of(step: &Step, mut outcome: Outcome, mut produced: Produced, took: Duration) -> Record {
+fn record_of(step: &Step, (mut outcome, mut produced): (Outcome, Produced), took: Duration) -> Record {
     let artifacts = std::mem::take(&mut outcome.artifacts);
     if !artifacts.is_empty() {
         produced.artifacts.insert(step.id.to_owned(), artifacts);
@@ -238,27 +285,4 @@ fn record_of(step: &Step, mut outcome: Outcome, mut produced: Produced, took: Du
     let counts = Counts::of(produced.tests.iter().map(|test| test.outcome.verdict));
     let result = StepResult { id: step.id.to_owned(), outcome, duration_ms: millis(took), counts };
     Record { result, produced }
-}
-
-fn was_interrupted(record: &Record) -> bool {
-    record.produced.tests.iter().any(|test| test.outcome.verdict == Verdict::NotRun(NotRunReason::Interrupted))
-}
-
-fn note_fact(step: &Step, verdict: Verdict, holds: &mut BTreeSet<Fact>) {
-    // What set-up installed is there even if the cluster around it has not settled.
-    let installed = step.provides == Some(Fact::Installed) && verdict == Verdict::Error(ErrorReason::Timeout);
-    if let Some(fact) = step.provides
-        && (verdict == Verdict::Pass || installed)
-    {
-        holds.insert(fact);
-    }
-}
-
-fn keep(state: &mut State, record: Record) {
-    state.steps.push(record.result);
-    state.tests.extend(record.produced.tests);
-    state.artifacts.extend(record.produced.artifacts);
-    if let Some(snapshot) = record.produced.snapshot {
-        state.snapshot = Some(snapshot);
-    }
 }

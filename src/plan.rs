@@ -151,10 +151,10 @@ fn check_gpus(inputs: &Inputs, order: &[(&'static Step, &StepSpec)], capacity: O
                 Allocation::DevicePlugin => capacity.device_plugin,
                 Allocation::Dra => capacity.dra,
             };
-            let keepers = held.iter().filter(|(_, gpus)| gpus.allocation == wanted.allocation);
+            let mut keepers = held.iter().filter(|(_, gpus)| gpus.allocation == wanted.allocation);
             let taken: u64 = keepers.clone().map(|(_, gpus)| u64::from(gpus.count)).sum();
             if taken + u64::from(wanted.count) > total
-                && let Some((keeper, _)) = keepers.last()
+                && let Some((keeper, _)) = keepers.next_back()
             {
                 return Err(Error::usage(format!(
                     "`{keeper}` holds {taken} of {total} GPUs from there on, `{}` needs {} free",

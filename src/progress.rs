@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::exit::Exit;
-use crate::results::{Outcome, Report, TestResult, Verdict};
+use crate::results::{Counts, Outcome, Report, TestResult, Verdict};
 use crate::snapshot::{Hardware, Snapshot};
 use crate::ui::{Mode, Tone, Ui, printable};
 
@@ -94,8 +94,25 @@ pub fn end(ui: &Ui, report: &Report, exit: Exit, report_file: &Path) {
         "run-finished",
         json!({"verdict": exit.name(), "exit": exit.code(), "scope": report.scope, "hardware": report.hardware, "counts": report.counts, "run": report.run}),
     );
+    table(ui, report);
     let tone = if exit == Exit::Ok { Tone::Good } else { Tone::Bad };
     ui.line(format!("\n {}     exit {}     report {}", ui.paint(&verdict_words(report, exit), tone), exit.code(), report_file.display()));
+}
+
+/// Shows the totals per step; steps without tests have none.
+fn table(ui: &Ui, report: &Report) {
+    let row = |name: &str, counts: Counts| {
+        let cells = [counts.selected, counts.pass, counts.fail, counts.error, counts.skip, counts.not_run];
+        let cells: String = cells.iter().map(|cell| format!("{cell:>9}")).collect();
+        format!("    {name:<STEP$}{cells}")
+    };
+    let names = ["tests", "pass", "fail", "error", "skip", "not run"];
+    let names: String = names.iter().map(|name| format!("{name:>9}")).collect();
+    ui.line(format!("\n    {:<STEP$}{}", "", ui.paint(&names, Tone::Faint)));
+    for step in report.steps.iter().filter(|step| step.counts.selected > 0) {
+        ui.line(row(&step.id, step.counts));
+    }
+    ui.line(row("all", report.counts));
 }
 
 /// The verdict and its scope in one line: never more than was seen.

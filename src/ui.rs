@@ -63,6 +63,22 @@ impl Ui {
         Self(Arc::new(Inner { mode, quiet, color, live: mode == Mode::Human && terminal && !quiet, bar: Mutex::new(None) }))
     }
 
+    /// Shows the program's own log on stderr: warnings, with `-v` what is being done, with `-vv` every request.
+    pub fn show_log(&self, verbose: u8) {
+        let filter = match verbose {
+            0 => "error",
+            1 => "seatrial=debug",
+            _ => "seatrial=trace,kube=debug,hyper=info,reqwest=debug",
+        };
+        let format = tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::new(filter)).with_writer(io::stderr);
+        let format = format.with_ansi(self.0.color).without_time();
+        // A second call finds the log shown already; in JSON mode every line is an object.
+        match self.0.mode {
+            Mode::Json => format.json().try_init().unwrap_or(()),
+            Mode::Human | Mode::Github => format.try_init().unwrap_or(()),
+        }
+    }
+
     /// How things are shown.
     #[must_use]
     pub fn mode(&self) -> Mode {

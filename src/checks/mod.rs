@@ -212,6 +212,21 @@ impl Cx<'_> {
     }
 }
 
+/// The result of a check that is not even tried.
+#[must_use]
+pub fn untried(known: Known, step: &str, phase: Phase, outcome: Outcome) -> TestResult {
+    TestResult {
+        id: known.id().to_owned(),
+        version: known.version(),
+        step: step.to_owned(),
+        phase: phase.word().to_owned(),
+        outcome,
+        started_ms: u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0),
+        duration_ms: 0,
+        retries: Vec::new(),
+    }
+}
+
 /// Runs one check within its deadline. Whatever happens, there is a result, and only a guarded pass is a pass.
 pub async fn run(known: Known, step: &str, phase: Phase, cx: &Cx<'_>) -> TestResult {
     let started = Timestamp::now();
@@ -221,14 +236,10 @@ pub async fn run(known: Known, step: &str, phase: Phase, cx: &Cx<'_>) -> TestRes
         Known::Built(check) => outcome(check, cx).await,
     };
     TestResult {
-        id: known.id().to_owned(),
-        version: known.version(),
-        step: step.to_owned(),
-        phase: phase.word().to_owned(),
-        outcome,
         started_ms: u64::try_from(started.as_millisecond()).unwrap_or(0),
         duration_ms: u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX),
         retries: cx.cluster.take_retries(),
+        ..untried(known, step, phase, outcome)
     }
 }
 

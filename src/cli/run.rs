@@ -122,7 +122,9 @@ async fn run(args: &Args, cx: &Cx, cluster: &Cluster, look: &Snapshot, prepared:
         preflight::permissions(cluster, &inputs, &place, &cx.ui).await?;
         preflight::registry(&inputs.publishing, &cx.ui).await?;
     }
-    sweep(cluster, &header.run, &cx.ui).await?;
+    if inputs.behavioral {
+        sweep(cluster, &header.run, &cx.ui).await?;
+    }
     write_json(&out.join("plan.json"), &plan)?;
     let mut facts = RunFacts {
         id: header.run.clone(),

@@ -26,12 +26,15 @@ pub struct Target {
     pub context: Option<String>,
 }
 
+/// How a kind is served: its resource, and whether its objects live in namespaces.
+type Served = (ApiResource, Scope);
+
 /// A connection to a cluster. Clones share it; [`Cluster::for_check`] gives one with a retry log of its own.
 #[derive(Clone)]
 pub struct Cluster {
     pub(super) client: Client,
     context: String,
-    kinds: Arc<Mutex<HashMap<(String, String), (ApiResource, Scope)>>>,
+    kinds: Arc<Mutex<HashMap<(String, String), Served>>>,
     retries: Arc<Mutex<Vec<Retry>>>,
     skew: jiff::SignedDuration,
 }
@@ -82,7 +85,7 @@ impl Cluster {
     }
 
     /// How the API server serves a kind: found by discovery, once per connection.
-    pub(super) async fn kind(&self, api_version: &str, kind: &str) -> Result<(ApiResource, Scope)> {
+    pub(super) async fn kind(&self, api_version: &str, kind: &str) -> Result<Served> {
         let key = (api_version.to_owned(), kind.to_owned());
         if let Some(known) = self.kinds.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Ok(known.clone());

@@ -24,7 +24,7 @@ fn pool(driver: String, name: String, slices: &[&Value]) -> Pool {
     let mut current: Vec<&&Value> = slices.iter().filter(|slice| generation_of(slice) == generation).collect();
     current.sort_by_key(|slice| name_of(slice));
     let mut devices: Vec<Device> = current.iter().flat_map(|slice| array(&slice["spec"]["devices"])).map(device).collect();
-    devices.sort_by(|a, b| natural(&a.name).cmp(&natural(&b.name)));
+    devices.sort_by_key(|device| natural(&device.name));
     Pool {
         driver,
         name,

@@ -114,7 +114,7 @@ async fn run(cx: &StepCx<'_>) -> Result<Outcome> {
 }
 
 async fn try_out(cx: &StepCx<'_>, spec: &IntentSpec) -> Result<Outcome> {
-    let scratch = cx.corner.open(cx.cluster).await?;
+    let scratch = cx.scratch().await?;
     let lock = cx.lock_gpus().await?;
     let outcome = match busy(cx, spec).await {
         Ok(Some(busy)) => Ok(busy),

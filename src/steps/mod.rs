@@ -291,8 +291,8 @@ pub struct StepCx<'a> {
     pub state: &'a State,
     /// The cluster.
     pub cluster: &'a Cluster,
-    /// The run's corner of it.
-    pub corner: &'a Corner,
+    /// The run's corner of it; none in a step that does not talk to the cluster.
+    pub corner: Option<&'a Corner>,
     /// Where results go.
     pub sink: &'a Sink,
     /// Where progress is shown.
@@ -317,13 +317,25 @@ pub struct RunFacts {
 }
 
 impl StepCx<'_> {
+    /// The run's corner of the cluster, opened now if it was not.
+    ///
+    /// # Errors
+    /// As [`Scratch::open`].
+    pub async fn scratch(&self) -> Result<&Scratch> {
+        self.corner()?.open(self.cluster).await
+    }
+
+    fn corner(&self) -> Result<&Corner> {
+        self.corner.ok_or_else(|| Error::internal("a step without a cluster wants to create something"))
+    }
+
     /// Takes the lock under which GPUs are held, telling whom we wait for.
     ///
     /// # Errors
     /// As [`scratch::lock_gpus`].
     pub async fn lock_gpus(&self) -> Result<HeldLease> {
         let waiting = |holder: &str| self.ui.waiting(&format!("GPUs that run {holder} holds"));
-        scratch::lock_gpus(self.cluster, self.corner.place(), limits::GPU_LOCK, waiting).await
+        scratch::lock_gpus(self.cluster, self.corner()?.place(), limits::GPU_LOCK, waiting).await
     }
 
     /// The snapshot.

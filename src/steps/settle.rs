@@ -10,8 +10,11 @@ use crate::error::{Error, Kind, Result};
 use crate::limits;
 use crate::ui::Ui;
 
+/// `apiVersion`, `kind`, and what is wrong with an object, if anything.
+type Signal = (&'static str, &'static str, fn(&Value) -> Option<String>);
+
 /// Kinds whose state says whether the cluster has settled, each with what is wrong with one object of it.
-const SIGNALS: &[(&str, &str, fn(&Value) -> Option<String>)] = &[
+const SIGNALS: &[Signal] = &[
     ("v1", "Node", settled::node_problem),
     ("apps/v1", "Deployment", settled::workload_problem),
     ("apps/v1", "DaemonSet", settled::workload_problem),
@@ -63,5 +66,3 @@ async fn stir(cluster: &Cluster, (api_version, kind, problem): &Signal) -> Resul
     let stirred = |objects: &[&Value]| objects.iter().any(|object| problem(object).is_some()).then_some(());
     cluster.wait_until((api_version, kind), &Query::all(), "the cluster to stay settled", limit, stirred).await
 }
-
-type Signal = (&'static str, &'static str, fn(&Value) -> Option<String>);

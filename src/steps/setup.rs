@@ -57,7 +57,7 @@ async fn run(cx: &StepCx<'_>) -> Result<Outcome> {
 
 /// Applies one object. One that was there before is left as it is and refused: we would not know how to put it back.
 async fn apply(cx: &StepCx<'_>, manifest: &serde_json::Value) -> Result<ObjectRef> {
-    let scratch = cx.corner.open(cx.cluster).await?;
+    let scratch = cx.scratch().await?;
     let named = ObjectRef::of(manifest);
     cx.ui.waiting(&format!("{named} to be applied"));
     // A kind whose definition this very set-up installs may take a moment to be served.

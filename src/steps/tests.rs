@@ -46,11 +46,9 @@ async fn run_check(cx: &StepCx<'_>, known: Known, phase: Phase) -> Result<TestRe
         && wants > limit
     {
         let outcome = Outcome::skip(SkipReason::ByRequest, format!("wants {wants} GPUs, --max-gpus allows {limit}"));
-        let mut result = checks::run(Known::NotBuilt(known.id()), cx.spec.id.as_str(), phase, &check_cx).await;
-        (result.outcome, result.version) = (outcome, known.version());
-        return Ok(result);
+        return Ok(checks::untried(known, cx.spec.id.as_str(), phase, outcome));
     }
-    check_cx.scratch = Some(cx.corner.open(cx.cluster).await?);
+    check_cx.scratch = Some(cx.scratch().await?);
     let lock = if wants > 0 { Some(cx.lock_gpus().await?) } else { None };
     let result = checks::run(known, cx.spec.id.as_str(), phase, &check_cx).await;
     if let Some(lock) = lock {
