@@ -15,12 +15,19 @@ mod registry_server;
 #[path = "registry/transport.rs"]
 mod transport;
 
+use futures::future::join_all;
+use registry_server::{Flavour, RegistryServer};
 use seatrial::digest::Digest;
 use seatrial::registry::{Options, Registry};
 use serde_json::{Value, json};
 
 const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// Runs a test on several registries side by side: most of its time it waits.
+async fn on_each<Run: Future<Output = ()>>(flavours: &[Flavour], run: impl Fn(RegistryServer, Flavour) -> Run) {
+    join_all(flavours.iter().filter_map(|&flavour| Some(run(RegistryServer::start(flavour)?, flavour)))).await;
+}
 
 /// Opens the repository `team/evidence` at an address of this machine.
 fn open(address: &str) -> Registry {

@@ -1,5 +1,6 @@
 //! One request to a registry: credentials, bounded answers, retries, and which kind of error a status is.
 
+use std::error::Error as StdError;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
@@ -230,6 +231,10 @@ impl Registry {
         if error.is_builder() {
             return Error::internal(format!("{doing}: make the request")).because(error).into();
         }
+        if distrusted(&error) {
+            let error = Error::new(Kind::Unavailable, format!("{doing}: the certificate of {registry} is not trusted")).because(error);
+            return error.hint("for a certificate authority of your own, name its certificate in SSL_CERT_FILE").into();
+        }
         let connect = error.is_connect();
         let message =
             if connect { format!("{doing}: cannot connect to {registry}") } else { format!("{doing}: {registry} cut the connection") };
@@ -240,6 +245,16 @@ impl Registry {
             _ => error.hint("try again"),
         })
     }
+}
+
+/// Whether a connection failed because of the server's certificate.
+fn distrusted(error: &(dyn StdError + 'static)) -> bool {
+    if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
+        return true;
+    }
+    // An I/O error's source is that of the error in it: the error itself has to be asked for.
+    let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    inner.is_some_and(|inner| distrusted(inner)) || error.source().is_some_and(distrusted)
 }
 
 /// A registry's own words: `{"errors": [{"code": "…", "message": "…"}]}`.
@@ -262,4 +277,19 @@ fn said(reply: &Reply) -> String {
     let Some(Remark { code, message }) = errors.into_iter().next() else { return String::new() };
     let text: String = format!("{code} {message}").trim().chars().take(200).collect();
     format!(" ({})", text.escape_debug())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn a_bad_certificate_is_told_from_other_trouble_with_tls() {
+        let wrapped = |error: rustls::Error| io::Error::other(io::Error::new(io::ErrorKind::InvalidData, error));
+        assert!(distrusted(&wrapped(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer))));
+        assert!(!distrusted(&wrapped(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType))));
+        assert!(!distrusted(&io::Error::from(io::ErrorKind::ConnectionRefused)));
+    }
 }

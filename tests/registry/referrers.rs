@@ -7,12 +7,11 @@ use serde_json::{Value, json};
 
 use crate::fault_proxy::{Fault, FaultProxy, Rule};
 use crate::registry_server::{Flavour, RegistryServer};
-use crate::{attach, bytes, open, push_artifact};
+use crate::{attach, bytes, on_each, open, push_artifact};
 
 #[tokio::test]
 async fn a_referrer_is_found_on_every_registry() {
-    for &flavour in Flavour::OPEN {
-        let Some(server) = RegistryServer::start(flavour) else { continue };
+    on_each(Flavour::OPEN, |server, flavour| async move {
         let registry = open(&server.address);
         let subject = push_artifact(&registry, &[("a", b"a")], None).await;
         assert_eq!(registry.referrers(&subject).await.expect("a list"), [], "{flavour:?}");
@@ -25,13 +24,13 @@ async fn a_referrer_is_found_on_every_registry() {
         let mut expected = [first, second];
         expected.sort();
         assert_eq!(found, expected, "{flavour:?}");
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn the_tag_of_a_registry_without_the_api_holds_what_other_tools_look_for() {
-    for flavour in [Flavour::NoReferrers, Flavour::Lying, Flavour::Docker] {
-        let Some(server) = RegistryServer::start(flavour) else { continue };
+    on_each(&[Flavour::NoReferrers, Flavour::Lying, Flavour::Docker], |server, _| async move {
         let registry = open(&server.address);
         let subject = push_artifact(&registry, &[("a", b"a")], None).await;
         let attached = attach(&registry, &subject, "signature").await.expect("is attached");
@@ -42,7 +41,8 @@ async fn the_tag_of_a_registry_without_the_api_holds_what_other_tools_look_for()
         assert_eq!(entry["digest"], json!(attached));
         assert_eq!(entry["artifactType"], "application/vnd.dev.sigstore.bundle.v0.3+json");
         assert_eq!(entry["annotations"]["dev.sigstore.bundle.content"], "dsse-envelope");
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -57,8 +57,7 @@ async fn a_registry_with_the_api_gets_no_tag() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn six_attaches_at_once_through_the_tag_lose_nothing() {
-    for flavour in [Flavour::NoReferrers, Flavour::Docker] {
-        let Some(server) = RegistryServer::start(flavour) else { continue };
+    on_each(&[Flavour::NoReferrers, Flavour::Docker], |server, flavour| async move {
         let registry = open(&server.address);
         let subject = push_artifact(&registry, &[("a", b"a")], None).await;
         let writers = (0..6).map(|number| {
@@ -71,7 +70,25 @@ async fn six_attaches_at_once_through_the_tag_lose_nothing() {
         attached.sort();
         found.sort();
         assert_eq!(found, attached, "{flavour:?}");
-    }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_entry_that_another_client_overwrites_after_it_was_seen_is_written_again() {
+    let Some(server) = RegistryServer::start(Flavour::NoReferrers) else { return };
+    let proxy = FaultProxy::start(&server.address);
+    let registry = open(&proxy.address);
+    let subject = push_artifact(&registry, &[("a", b"a")], None).await;
+    let tag = format!("/manifests/sha256-{}", subject.hex());
+    let overwritten = json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": []}).to_string();
+    let overwritten = Fault::Answer { status: 200, headers: Vec::new(), body: overwritten };
+    // The look before writing and the first one after it.
+    proxy.inject(Rule::new(Fault::None).on("GET", &tag).times(2)).inject(Rule::new(overwritten).on("GET", &tag).times(1));
+    let attached = attach(&registry, &subject, "signature").await.expect("is attached");
+    let writes = proxy.seen().into_iter().filter(|seen| seen.method == "PUT" && seen.path.contains(&tag)).count();
+    assert_eq!(writes, 2);
+    assert_eq!(registry.referrers(&subject).await.expect("a list"), [attached]);
 }
 
 #[tokio::test]

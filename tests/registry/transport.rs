@@ -5,12 +5,11 @@ use seatrial::error::Kind;
 
 use crate::fault_proxy::FaultProxy;
 use crate::registry_server::{Flavour, RegistryServer};
-use crate::{open, push_artifact};
+use crate::{on_each, open, push_artifact};
 
 #[tokio::test]
 async fn what_is_pushed_comes_back_from_every_registry() {
-    for &flavour in Flavour::OPEN {
-        let Some(server) = RegistryServer::start(flavour) else { continue };
+    on_each(Flavour::OPEN, |server, flavour| async move {
         let registry = open(&server.address);
         let large: Vec<u8> = (0..9_000_001_u32).map(|number| (number % 251) as u8).collect();
         let files: [(&str, &[u8]); 3] = [("small.json", b"{}\n"), ("empty", b""), ("large", &large)];
@@ -22,7 +21,8 @@ async fn what_is_pushed_comes_back_from_every_registry() {
             let got = registry.get_blob(&Digest::of(bytes), bytes.len() as u64).await.expect(name);
             assert!(got == bytes, "{name} came back changed from {flavour:?}");
         }
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -40,8 +40,7 @@ async fn a_blob_that_is_there_is_not_pushed_again_and_a_public_registry_gets_no_
 
 #[tokio::test]
 async fn what_is_not_there_is_not_found_and_the_message_names_it() {
-    for flavour in [Flavour::Native, Flavour::Docker] {
-        let Some(server) = RegistryServer::start(flavour) else { continue };
+    on_each(&[Flavour::Native, Flavour::Docker], |server, _| async move {
         let registry = open(&server.address);
         let digest = Digest::of(b"never pushed");
         let missing = [
@@ -54,7 +53,8 @@ async fn what_is_not_there_is_not_found_and_the_message_names_it() {
             let chain = error.chain();
             assert!(chain.contains(named) && chain.contains(&format!("{}/team/evidence", server.address)), "{chain}");
         }
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -70,11 +70,11 @@ async fn a_blob_of_another_size_than_was_said_is_refused() {
 
 #[tokio::test]
 async fn asking_whether_we_may_push_leaves_nothing_behind() {
-    for &flavour in Flavour::OPEN {
-        let Some(server) = RegistryServer::start(flavour) else { continue };
+    on_each(Flavour::OPEN, |server, flavour| async move {
         let proxy = FaultProxy::start(&server.address);
         open(&proxy.address).check_push().await.expect("we may");
         let methods: Vec<_> = proxy.seen().into_iter().map(|seen| seen.method).collect();
         assert_eq!(methods, ["POST", "DELETE"], "{flavour:?}");
-    }
+    })
+    .await;
 }

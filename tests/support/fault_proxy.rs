@@ -23,6 +23,8 @@ type Body = UnsyncBoxBody<Bytes, BoxError>;
 /// What goes wrong with a request.
 #[derive(Clone, Debug)]
 pub(crate) enum Fault {
+    /// Nothing goes wrong; for letting some requests pass before a later rule's fault.
+    None,
     /// It never reaches the server; this status is answered.
     Status(u16),
     /// The same with headers and a body.

@@ -98,6 +98,7 @@ impl Drop for RegistryServer {
 }
 
 /// The path of a program of the test environment. Without it the test is left out, or fails if everything is required.
+#[expect(clippy::print_stderr, reason = "a test that is left out says so")]
 pub(crate) fn program(name: &str) -> Option<PathBuf> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("testenv/get.sh");
     let found = Command::new(script).args(["--no-build", name]).output().expect("testenv/get.sh runs");
