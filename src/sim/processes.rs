@@ -23,6 +23,8 @@ pub(super) fn running(plane: &Path) -> BTreeMap<String, u32> {
         if let Some(program) = program_of(pid).filter(|program| program.starts_with(&bin)) {
             let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
             found.entry(name).or_insert(pid);
+        } else if is_becoming(pid, plane) {
+            found.entry(format!("process {pid}")).or_insert(pid);
         }
     }
     found
@@ -97,8 +99,16 @@ fn recorded(plane: &Path) -> Vec<(String, u32)> {
     found
 }
 
+/// True if a recorded process lives and is not another program's by now; one without a command line is just being started.
 fn runs(pid: u32, bin: &Path) -> bool {
-    if Path::new("/proc/self").exists() { program_of(pid).is_some_and(|program| program.starts_with(bin)) } else { alive(pid) }
+    alive(pid) && program_of(pid).is_none_or(|program| program.starts_with(bin))
+}
+
+/// True for what is about to become a component: kwokctl's child, in the directory that components work in, before it has
+/// a command line of its own.
+fn is_becoming(pid: u32, plane: &Path) -> bool {
+    let before = |program: std::path::PathBuf| program.file_name().is_some_and(|name| name == "kwokctl");
+    fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|place| place == plane) && program_of(pid).is_none_or(before) && alive(pid)
 }
 
 /// True until a process has let go of everything, its ports too. One that nobody collected is gone in this sense, but not
