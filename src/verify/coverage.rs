@@ -22,8 +22,18 @@ pub(super) fn run(case: &mut Case) -> Result<Finding> {
             Some(Verdict::Pass | Verdict::Fail | Verdict::Skip(_)) => {}
         }
     }
+    for test in tests.iter().filter(|test| !declared.contains(&&test.id)) {
+        if let verdict @ (Verdict::Error(_) | Verdict::NotRun(_)) = test.outcome.verdict {
+            missing.push(format!("{} is {}", test.id, with_reason(verdict)));
+        }
+    }
+    // A file has one test or more; their names are in the files, which are not part of the bundle.
+    let (files, ran) = (recipe.spec.health.len(), tests.iter().filter(|test| test.id.starts_with("health/")).count());
+    if ran < files {
+        missing.push(format!("{files} health files gave {ran} tests"));
+    }
     let finding = if !missing.is_empty() {
-        Finding::Verdict(Exit::Coverage, format!("declared in the recipe and not covered: {}", missing.join(", ")))
+        Finding::Verdict(Exit::Coverage, format!("not covered: {}", missing.join(", ")))
     } else if declared.is_empty() {
         Finding::Verdict(Exit::Coverage, "the recipe declares no checks, so nothing can be covered".to_owned())
     } else if out_of_scope.is_empty() {

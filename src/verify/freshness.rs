@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::verify::case::{Case, Finding};
 
 /// What a bare key leaves open.
-pub(super) const NO_PROOF: &str = "a bare key proves no time";
+pub(super) const NO_PROOF: &str = "the signature is by a bare key";
 
 pub(super) fn run(case: &mut Case) -> Result<Finding> {
     let finished = case.evidence()?.finished_at;

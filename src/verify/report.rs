@@ -56,6 +56,8 @@ pub enum Word {
     IntactNotVerified,
     /// Not accepted; `reason` says why.
     Rejected,
+    /// Could not be looked at: not there, not to be reached, not allowed, or asked for wrongly.
+    Undecided,
 }
 
 /// One stage.
@@ -166,6 +168,7 @@ pub(super) fn assemble(case: &Case, stages: Vec<StageReport>, exit: Exit, authen
     let verdict = match (exit, &verified) {
         (Exit::Ok, Some(_)) => Word::Verified,
         (Exit::Ok, None) if case.integrity_only() => Word::IntactNotVerified,
+        (Exit::Usage | Exit::Denied | Exit::Timeout | Exit::Unavailable | Exit::Interrupted, _) => Word::Undecided,
         _ => Word::Rejected,
     };
     let evidence = if verified.is_none() { case.evidence.clone() } else { None };
@@ -207,11 +210,12 @@ fn summary(case: &Case, verdict: Word, exit: Exit, stages: &[StageReport]) -> St
     match verdict {
         Word::Verified => format!("verified: {what}; no proof of time (bare key)"),
         Word::IntactNotVerified => format!("intact, NOT verified (nobody's signature was asked for): {what}"),
-        Word::Rejected => {
+        Word::Rejected | Word::Undecided => {
+            let word = if verdict == Word::Rejected { "rejected" } else { "undecided" };
             let failed = stages.iter().find(|stage| stage.status == Status::Failed);
             let found = failed.map_or("no stage accepted it", |stage| stage.found.as_str());
             let what = if what.is_empty() { String::new() } else { format!(" — {what}") };
-            format!("rejected ({}): {found}{what}", exit.name())
+            format!("{word} ({}): {found}{what}", exit.name())
         }
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use schemars::{JsonSchema, schema_for};
 use serde_json::Value;
 
+use seatrial::digest::canonical_json;
 use seatrial::evidence::{Evidence, Manifest, Pointer};
 use seatrial::recipe::Recipe;
 use seatrial::results::Report;
@@ -30,8 +31,14 @@ fn compare(path: &str, expected: &str) {
 fn schema<T: JsonSchema>(name: &str) -> jsonschema::Validator {
     let mut schema = schema_for!(T).to_value();
     schema["title"] = name.into();
-    compare(&format!("schemas/{name}.json"), &(serde_json::to_string_pretty(&schema).expect("JSON") + "\n"));
+    compare(&format!("schemas/{name}.json"), &(pretty(&canonical_json(&schema).expect("JSON")) + "\n"));
     jsonschema::validator_for(&schema).expect("a JSON Schema")
+}
+
+/// JSON for people; sorted by way of the canonical form, whatever order this build of serde_json keeps.
+fn pretty(bytes: &[u8]) -> String {
+    let value: Value = serde_json::from_slice(bytes).expect("JSON");
+    serde_json::to_string_pretty(&value).expect("JSON")
 }
 
 fn assert_valid(validator: &jsonschema::Validator, document: &Value, name: &str) {
@@ -86,10 +93,6 @@ fn the_bill_of_materials_names_each_image_with_its_digest() {
 async fn the_documentation_shows_documents_as_they_are() {
     let sample = Sample::good();
     let bundle = sample.bundle();
-    let pretty = |bytes: &[u8]| {
-        let value: Value = serde_json::from_slice(bytes).expect("JSON");
-        serde_json::to_string_pretty(&value).expect("JSON")
-    };
     let path = "docs/evidence-format.md";
     let mut text = std::fs::read_to_string(here(path)).expect("is there");
     let mut samples: Vec<(&str, &str, String)> = ["evidence.json", "manifest.json", "ctrf/conformance.json", "bom.cdx.json"]

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use seatrial::evidence::Files;
 use seatrial::results::{Outcome, Scope};
-use seatrial::snapshot::Hardware;
+use seatrial::snapshot::{Hardware, Reading, Snapshot};
 
 use crate::sample::{Sample, Signed, change, ended};
 
@@ -89,11 +89,21 @@ async fn hardware_that_the_snapshot_does_not_show_is_found() {
     sample.report.hardware = Hardware::Real;
     assert_eq!(verdict(sample.bundle().files().clone()).await, ("replay".to_owned(), 21));
 
-    let mut sample = Sample::good();
-    sample.snapshot.cluster.hardware = Hardware::Real;
-    sample.report.hardware = Hardware::Real;
-    sample.report.snapshot = Some(seatrial::digest::Digest::of_json(&sample.snapshot).expect("a digest"));
-    assert_eq!(verdict(sample.bundle().files().clone()).await, ("replay".to_owned(), 21));
+    let lie = |change: fn(&mut Snapshot)| {
+        let mut sample = Sample::good();
+        change(&mut sample.snapshot);
+        sample.report.hardware = sample.snapshot.cluster.hardware;
+        sample.report.snapshot = Some(seatrial::digest::Digest::of_json(&sample.snapshot).expect("a digest"));
+        sample.bundle().files().clone()
+    };
+    assert_eq!(verdict(lie(|_| {})).await, (String::new(), 0), "nothing changed");
+    assert_eq!(verdict(lie(|snapshot| snapshot.cluster.hardware = Hardware::Real)).await, ("replay".to_owned(), 21));
+    let nodes = |snapshot: &mut Snapshot| {
+        snapshot.cluster.hardware = Hardware::Real;
+        let Reading::Value(nodes) = &mut snapshot.nodes else { panic!("nodes were read") };
+        nodes.iter_mut().for_each(|node| node.hardware = Hardware::Real);
+    };
+    assert_eq!(verdict(lie(nodes)).await, ("replay".to_owned(), 21), "the marks are still there");
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use seatrial::evidence::{Pointer, oci};
 use seatrial::publish::{Published, Target, publish, push};
 use seatrial::registry::{Options, Registry};
 use seatrial::results::Outcome;
+use seatrial::verify::Word;
 
 use crate::registry_server::{Flavour, RegistryServer, program};
 use crate::sample::{Sample, Signed, ended, verify_with};
@@ -133,7 +134,9 @@ async fn what_is_no_evidence_and_what_is_not_there_ends_in_fetch() {
     assert_eq!(ends(&at(&published.signature), &signed).await, ("fetch".to_owned(), 22));
     assert_eq!(ends(&at(&Digest::of(b"nothing")), &signed).await.0, "fetch");
     drop(server);
-    assert_eq!(ends(&at(&published.digest), &signed).await, ("fetch".to_owned(), 6));
+    let verification = verify_with(&at(&published.digest), signed.key()).await;
+    assert_eq!(ended(&verification), ("fetch".to_owned(), 6));
+    assert_eq!(verification.report.verdict, Word::Undecided, "nothing is known of the evidence");
 }
 
 #[tokio::test]

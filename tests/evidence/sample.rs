@@ -190,7 +190,7 @@ fn step(id: &str) -> StepResult {
 
 fn snapshot() -> Snapshot {
     let node = |name: &str| {
-        json!({"name": name, "hardware": "simulated", "labels": {"type": "kwok"}, "taints": [], "unschedulable": false,
+        json!({"name": name, "hardware": "simulated", "marks": ["label type=kwok"], "labels": {"type": "kwok"}, "taints": [], "unschedulable": false,
             "capacity": {"nvidia.com/gpu": "8"}, "allocatable": {"nvidia.com/gpu": "8"}, "conditions": {"Ready": "True"}, "versions": {},
             "gpus": {"vendor": "simulated", "labelCount": 8, "capacity": 8, "allocatable": 8}})
     };
