@@ -79,7 +79,7 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
         (Some(out), true) => Some(Journal::resume(out)?),
         _ => None,
     };
-    let (cluster, look) = cx.global.look().await?;
+    let (cluster, look) = cx.global.look(&cx.ui).await?;
     let recipe = match recipe {
         Some(recipe) => recipe,
         None => load::fitting(&look)?,

@@ -210,7 +210,8 @@ pub async fn remains(cluster: &Cluster, except: Option<&str>) -> Result<Vec<Rema
             objects.extend(outside_objects(cluster, lease, &run).await?);
         }
         objects.extend(namespaces.iter().filter(of_run).map(ObjectRef::of));
-        objects.extend(leases.iter().filter(of_run).map(ObjectRef::of));
+        // A Lease that another run takes over in this moment is that run's.
+        objects.extend(leases.iter().filter(of_run).map(ObjectRef::as_seen));
         found.push(Remains { run, objects });
     }
     Ok(found)
