@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, Query};
 use crate::error::{Error, Kind, Result};
+use crate::limits;
 use crate::snapshot::collect::dra_version;
 use crate::snapshot::{Node, Pool};
 use crate::vendor::Vendor;
@@ -132,8 +133,16 @@ pub async fn events(cluster: &Cluster, namespace: &str) -> Value {
                     text("/message")
                 )
             };
-            let mut lines: Vec<String> = events.iter().map(line).collect();
-            lines.truncate(100);
+            let all = events.len();
+            let mut left = limits::DIAGNOSTICS_BYTES;
+            let fits = |line: &String| {
+                left = left.saturating_sub(line.len());
+                left > 0
+            };
+            let mut lines: Vec<String> = events.iter().map(line).take_while(fits).collect();
+            if lines.len() < all {
+                lines.push(format!("… and {} more events", all - lines.len()));
+            }
             json!(lines)
         }
         // Diagnostics are an extra: what they could not read is said in their place.
