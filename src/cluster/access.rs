@@ -1,5 +1,7 @@
 //! What a step or check may do, and the question to the API server whether we may.
 
+use std::borrow::Cow;
+
 use futures::StreamExt;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -21,12 +23,12 @@ pub enum Place {
 }
 
 /// Some verbs on one resource in one place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 pub struct Access {
     /// API group; empty for the core group.
-    pub group: &'static str,
+    pub group: Cow<'static, str>,
     /// Plural resource name.
-    pub resource: &'static str,
+    pub resource: Cow<'static, str>,
     /// Verbs, as RBAC spells them.
     pub verbs: &'static [&'static str],
     /// Where.
@@ -37,14 +39,45 @@ impl Access {
     /// Reading a resource in the whole cluster: get, list and watch.
     #[must_use]
     pub const fn read(group: &'static str, resource: &'static str) -> Self {
-        Self { group, resource, verbs: &["get", "list", "watch"], place: Place::Cluster }
+        Self::new(group, resource, &["get", "list", "watch"], Place::Cluster)
+    }
+
+    /// Some verbs on a resource.
+    #[must_use]
+    pub const fn new(group: &'static str, resource: &'static str, verbs: &'static [&'static str], place: Place) -> Self {
+        Self { group: Cow::Borrowed(group), resource: Cow::Borrowed(resource), verbs, place }
+    }
+
+    /// Some verbs in the whole cluster on a kind that a recipe, a health test or a workflow names.
+    ///
+    /// Only a cluster knows how it calls the resource of a kind; this is the name that API authors make of it by convention: lower case, plural.
+    #[must_use]
+    pub fn of_kind(api_version: &str, kind: &str, verbs: &'static [&'static str]) -> Self {
+        let group = api_version.split_once('/').map_or("", |(group, _)| group);
+        Self { group: Cow::Owned(group.to_owned()), resource: Cow::Owned(plural(kind)), verbs, place: Place::Cluster }
+    }
+
+    /// Reading a kind in the whole cluster, as [`Access::of_kind`] names it.
+    #[must_use]
+    pub fn read_kind(api_version: &str, kind: &str) -> Self {
+        Self::of_kind(api_version, kind, &["get", "list", "watch"])
     }
 
     /// Making a resource in the run's own namespace, watching it and removing it.
     #[must_use]
     pub const fn scratch(group: &'static str, resource: &'static str) -> Self {
-        Self { group, resource, verbs: &["create", "delete", "get", "list", "watch"], place: Place::Scratch }
+        Self::new(group, resource, &["create", "delete", "get", "list", "watch"], Place::Scratch)
     }
+}
+
+/// The resource of a kind by convention.
+fn plural(kind: &str) -> String {
+    let kind = kind.to_lowercase();
+    if let Some(stem) = kind.strip_suffix('y').filter(|stem| !stem.ends_with(['a', 'e', 'i', 'o', 'u'])) {
+        return format!("{stem}ies");
+    }
+    let hisses = ["s", "x", "ch", "sh"].iter().any(|ending| kind.ends_with(ending));
+    if hisses { format!("{kind}es") } else { format!("{kind}s") }
 }
 
 /// One permission that is missing.
@@ -79,7 +112,7 @@ impl Cluster {
                 Place::Lock => Some(lock.to_owned()),
             };
             for verb in access.verbs {
-                questions.push((access.group, access.resource, *verb, namespace.clone()));
+                questions.push((access.group.as_ref(), access.resource.as_ref(), *verb, namespace.clone()));
             }
         }
         questions.sort();
@@ -104,5 +137,18 @@ impl Cluster {
         }
         let resource = if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
         Ok(Some(Missing { verb: verb.to_owned(), resource, namespace }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_resource_of_a_kind_is_named_by_convention() {
+        let named = |kind: &str| plural(kind);
+        assert_eq!(["ClusterPolicy", "DeviceClass", "Gateway", "Pod"].map(named), ["clusterpolicies", "deviceclasses", "gateways", "pods"]);
+        assert_eq!(Access::read_kind("apps/v1", "Deployment"), Access::read("apps", "deployments"));
+        assert_eq!(Access::read_kind("v1", "Node"), Access::read("", "nodes"));
     }
 }
