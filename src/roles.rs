@@ -50,7 +50,7 @@ fn rules<'a>(accesses: impl Iterator<Item = &'a Access>) -> Vec<Value> {
     for access in accesses {
         let mut verbs = access.verbs.to_vec();
         verbs.sort_unstable();
-        grouped.entry((access.group, verbs)).or_default().push(access.resource);
+        grouped.entry((access.group.as_ref(), verbs)).or_default().push(access.resource.as_ref());
     }
     let rule = |((group, verbs), mut resources): ((&str, Vec<&str>), Vec<&str>)| {
         resources.sort_unstable();

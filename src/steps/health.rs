@@ -53,10 +53,9 @@ fn load(inputs: &Inputs) -> Result<Vec<Test>> {
     Ok(tests)
 }
 
-/// Kinds of Kubernetes itself that health tests read; others are only known after discovery.
 fn access(inputs: &Inputs, _: &StepSpec) -> Vec<Access> {
     let reads = load(inputs).unwrap_or_default().iter().flat_map(Test::reads).collect::<Vec<_>>();
-    let mut accesses: Vec<Access> = reads.iter().filter_map(|(api_version, kind)| Access::read_of_kind(api_version, kind)).collect();
+    let mut accesses: Vec<Access> = reads.iter().map(|(api_version, kind)| Access::read_kind(api_version, kind)).collect();
     for id in &inputs.recipe.recipe.spec.checks.deployment {
         if let Ok(crate::checks::Known::Built(check)) = crate::checks::find(id) {
             accesses.extend_from_slice(check.access);

@@ -27,8 +27,7 @@ pub(super) static STEP: Step = Step {
 };
 
 fn access(inputs: &Inputs, _: &StepSpec) -> Vec<Access> {
-    let kinds = inputs.recipe.recipe.spec.expect.iter().filter_map(|object| Access::read_of_kind(&object.api_version, &object.kind));
-    kinds.collect()
+    inputs.recipe.recipe.spec.expect.iter().map(|object| Access::read_kind(&object.api_version, &object.kind)).collect()
 }
 
 /// What was found of one expected object.
