@@ -10,6 +10,7 @@ pub mod reports;
 pub mod run;
 pub mod selection;
 pub mod sim;
+pub mod snapshot;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -52,6 +53,7 @@ pub struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Snapshot(snapshot::Args),
     Plan(plan::Args),
     Run(run::Args),
     /// Work with signed evidence: verify, publish, make keys.
@@ -113,6 +115,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
 
 async fn exec(command: Command, cx: Cx) -> Result<Exit> {
     match command {
+        Command::Snapshot(args) => snapshot::exec(args, cx).await,
         Command::Plan(args) => plan::exec(args, cx).await,
         Command::Run(args) => run::exec(args, cx).await,
         Command::Evidence(args) => evidence::exec(args, cx).await,

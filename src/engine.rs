@@ -212,7 +212,10 @@ impl Engine<'_> {
             Verdict::NotRun(reason) => reason,
             _ => NotRunReason::BlockedBy,
         };
-        for test in (step.tests)(self.inputs)? {
+        let selected = (step.tests)(self.inputs)?;
+        // In the order in which they were selected: which one ended first is chance, and reports are the same for the same results.
+        produced.tests.sort_by_key(|ended| selected.iter().position(|test| test.id == ended.id));
+        for test in selected {
             if produced.tests.iter().any(|ended| ended.id == test.id) {
                 continue;
             }

@@ -25,7 +25,7 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
     let (recipe, capacity) = match recipe {
         Some(recipe) => (recipe, None),
         None => {
-            let (_, snapshot) = cx.global.look().await.map_err(|error| {
+            let (_, snapshot) = cx.global.look(&cx.ui).await.map_err(|error| {
                 error.context("look at the cluster for the recipe that fits").hint("without a cluster, name one with --recipe")
             })?;
             (load::fitting(&snapshot)?, Some(snapshot.gpus()))

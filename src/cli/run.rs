@@ -79,7 +79,7 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
         (Some(out), true) => Some(Journal::resume(out)?),
         _ => None,
     };
-    let (cluster, look) = cx.global.look().await?;
+    let (cluster, look) = cx.global.look(&cx.ui).await?;
     let recipe = match recipe {
         Some(recipe) => recipe,
         None => load::fitting(&look)?,
@@ -156,13 +156,16 @@ impl Args {
     }
 }
 
-/// Kinds that set-up creates, which cleanup must find without our memory of them.
+/// Kinds that set-up creates, in its order, which cleanup must find without our memory of them.
 fn created_outside(inputs: &Inputs) -> Vec<(String, String)> {
     let text = |object: &serde_json::Value, field: &str| object[field].as_str().unwrap_or_default().to_owned();
-    let mut kinds: Vec<(String, String)> =
-        inputs.workflow.manifests.iter().map(|object| (text(object, "apiVersion"), text(object, "kind"))).collect();
-    kinds.sort();
-    kinds.dedup();
+    let mut kinds: Vec<(String, String)> = Vec::new();
+    for object in &inputs.workflow.manifests {
+        let kind = (text(object, "apiVersion"), text(object, "kind"));
+        if !kinds.contains(&kind) {
+            kinds.push(kind);
+        }
+    }
     kinds
 }
 

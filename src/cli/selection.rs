@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::recipe::{LoadedRecipe, load};
 use crate::snapshot::{self, Snapshot};
 use crate::steps::{Inputs, Publishing};
+use crate::ui::Ui;
 use crate::workflow::Loaded;
 
 /// Which workflow with which recipe, and what it may do.
@@ -80,9 +81,11 @@ impl Global {
     ///
     /// # Errors
     /// As [`Cluster::connect`].
-    pub async fn look(&self) -> Result<(Cluster, Snapshot)> {
+    pub async fn look(&self, ui: &Ui) -> Result<(Cluster, Snapshot)> {
+        ui.waiting("the API server to answer");
         let cluster = Cluster::connect(&self.target()).await?;
         let snapshot = snapshot::collect(&cluster).await?;
+        ui.clear_live();
         Ok((cluster, snapshot))
     }
 }

@@ -47,6 +47,28 @@ impl Access {
     }
 }
 
+/// Kinds of Kubernetes itself that recipes and health tests name: apiVersion, kind, group, resource.
+const WELL_KNOWN: &[(&str, &str, &str, &str)] = &[
+    ("apiextensions.k8s.io/v1", "CustomResourceDefinition", "apiextensions.k8s.io", "customresourcedefinitions"),
+    ("apps/v1", "DaemonSet", "apps", "daemonsets"),
+    ("apps/v1", "Deployment", "apps", "deployments"),
+    ("apps/v1", "StatefulSet", "apps", "statefulsets"),
+    ("resource.k8s.io/v1", "DeviceClass", "resource.k8s.io", "deviceclasses"),
+    ("v1", "Namespace", "", "namespaces"),
+    ("v1", "Node", "", "nodes"),
+    ("v1", "Pod", "", "pods"),
+    ("v1", "Service", "", "services"),
+];
+
+impl Access {
+    /// Reading objects of a kind; none for kinds that only discovery knows, which preflight and roles cannot name beforehand.
+    #[must_use]
+    pub fn read_of_kind(api_version: &str, kind: &str) -> Option<Self> {
+        let known = WELL_KNOWN.iter().find(|known| (known.0, known.1) == (api_version, kind))?;
+        Some(Self::read(known.2, known.3))
+    }
+}
+
 /// One permission that is missing.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Missing {

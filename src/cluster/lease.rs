@@ -16,6 +16,7 @@ const API_VERSION: &str = "coordination.k8s.io/v1";
 #[derive(Debug)]
 pub struct HeldLease {
     object: ObjectRef,
+    holder: String,
     renewal: JoinHandle<()>,
     lost: watch::Receiver<bool>,
 }
@@ -28,13 +29,21 @@ impl Drop for HeldLease {
 }
 
 impl HeldLease {
-    /// Stops renewing and removes the Lease.
+    /// Stops renewing and removes the Lease, unless someone else holds it by now.
     ///
     /// # Errors
-    /// As [`Cluster::delete`].
+    /// As [`Cluster::get`] and [`Cluster::delete`].
     pub async fn release(self, cluster: &Cluster) -> Result<()> {
         self.renewal.abort();
-        cluster.delete(&self.object).await.map(|_| ())
+        let namespace = self.object.namespace.as_deref();
+        while let Some(lease) = cluster.get(API_VERSION, "Lease", namespace, &self.object.name).await? {
+            // A Lease that was taken over has the same UID, so only its holder tells.
+            let ours = LeaseFacts::of(&lease).holder == self.holder;
+            if !ours || cluster.delete(&ObjectRef::as_seen(&lease)).await? {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Resolves when the Lease was taken or removed by someone else.
@@ -172,6 +181,7 @@ impl Cluster {
     fn keep(&self, spec: LeaseSpec, lease: Value) -> HeldLease {
         let (tell, lost) = watch::channel(false);
         let object = ObjectRef::of(&lease);
+        let holder = spec.holder.clone();
         let cluster = self.clone();
         let renewal = tokio::spawn(async move {
             let mut current = lease;
@@ -190,7 +200,7 @@ impl Cluster {
                 }
             }
         });
-        HeldLease { object, renewal, lost }
+        HeldLease { object, holder, renewal, lost }
     }
 
     async fn renew(&self, spec: &LeaseSpec, current: &Value) -> Result<Value> {

@@ -21,9 +21,19 @@ pub struct ObjectRef {
     /// UID, once it exists; a delete is of this very object or of nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<String>,
+    /// If set, a delete is of the object as it was at this `resourceVersion`, or of nothing.
+    #[serde(skip)]
+    pub unchanged_since: Option<String>,
 }
 
 impl ObjectRef {
+    /// Names an object as it is now: a delete is of that, or of nothing.
+    #[must_use]
+    pub fn as_seen(object: &Value) -> Self {
+        let version = object["metadata"]["resourceVersion"].as_str().map(str::to_owned);
+        Self { unchanged_since: version, ..Self::of(object) }
+    }
+
     /// Names an object by its JSON.
     #[must_use]
     pub fn of(object: &Value) -> Self {
@@ -34,6 +44,7 @@ impl ObjectRef {
             namespace: text("/metadata/namespace"),
             name: text("/metadata/name").unwrap_or_default(),
             uid: text("/metadata/uid"),
+            unchanged_since: None,
         }
     }
 
@@ -46,6 +57,7 @@ impl ObjectRef {
             namespace: namespace.map(str::to_owned),
             name: name.to_owned(),
             uid: None,
+            unchanged_since: None,
         }
     }
 

@@ -30,7 +30,7 @@ pub struct Place {
     pub namespace: Option<String>,
     /// How long the run's Lease lives without renewal.
     pub lease: Duration,
-    /// Kinds that the run may create outside its namespace: apiVersion, kind.
+    /// Kinds that set-up makes, in its order: apiVersion, kind.
     pub creates: Vec<(String, String)>,
 }
 
@@ -152,11 +152,14 @@ impl Scratch {
         remove_and_wait(&self.cluster, object).await
     }
 
-    /// Removes everything of this run and then its Lease.
+    /// Removes everything of this run, what set-up made last first, and then its Lease.
     ///
     /// # Errors
     /// [`Kind::Timeout`] if something is still there after [`limits::CLEANUP`]; the message names it.
     pub async fn close(self) -> Result<()> {
+        for object in outside_objects(&self.cluster, &self.place.creates, &self.place.run).await? {
+            remove_and_wait(&self.cluster, &object).await?;
+        }
         let swept = match &self.own_namespace {
             Some(namespace) => remove_and_wait(&self.cluster, namespace).await,
             None => sweep_namespace(&self.cluster, &self.place.namespace(), &self.place.run).await,
@@ -207,10 +210,17 @@ pub async fn remains(cluster: &Cluster, except: Option<&str>) -> Result<Vec<Rema
         let of_run = |object: &&Value| object["metadata"]["labels"][RUN] == run.as_str();
         let mut objects: Vec<ObjectRef> = Vec::new();
         for lease in leases.iter().filter(of_run) {
-            objects.extend(outside_objects(cluster, lease, &run).await?);
+            let noted = lease["metadata"]["annotations"][CREATES].as_str().unwrap_or_default();
+            let noted: Vec<(String, String)> = noted
+                .split_whitespace()
+                .filter_map(|entry| entry.rsplit_once('/'))
+                .map(|(version, kind)| (version.to_owned(), kind.to_owned()))
+                .collect();
+            objects.extend(outside_objects(cluster, &noted, &run).await?);
         }
         objects.extend(namespaces.iter().filter(of_run).map(ObjectRef::of));
-        objects.extend(leases.iter().filter(of_run).map(ObjectRef::of));
+        // A Lease that another run takes over in this moment is that run's.
+        objects.extend(leases.iter().filter(of_run).map(ObjectRef::as_seen));
         found.push(Remains { run, objects });
     }
     Ok(found)
@@ -250,11 +260,10 @@ fn dead_runs(leases: &[Value], namespaces: &[Value], now: Timestamp) -> Vec<Stri
     runs
 }
 
-/// Objects outside the namespace that a run's Lease says it may have made, found by label.
-async fn outside_objects(cluster: &Cluster, lease: &Value, run: &str) -> Result<Vec<ObjectRef>> {
+/// Objects of a run of the kinds that its set-up makes, found by label; kinds made last come first.
+async fn outside_objects(cluster: &Cluster, kinds: &[(String, String)], run: &str) -> Result<Vec<ObjectRef>> {
     let mut found = Vec::new();
-    let creates = lease["metadata"]["annotations"][CREATES].as_str().unwrap_or_default();
-    for (api_version, kind) in creates.split_whitespace().filter_map(|entry| entry.rsplit_once('/')) {
+    for (api_version, kind) in kinds.iter().rev() {
         let query = Query::all().labelled(format!("{MANAGED_BY}={OWNER},{RUN}={run}"));
         match cluster.list(api_version, kind, &query).await {
             Ok(objects) => found.extend(objects.iter().map(ObjectRef::of)),

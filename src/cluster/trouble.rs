@@ -25,9 +25,9 @@ pub(super) fn too_slow(doing: &str, limit: std::time::Duration) -> Error {
     Error::new(Kind::Timeout, format!("{doing}: no answer within {} s", limit.as_secs_f32()))
 }
 
-/// True if trying again may help.
+/// True if trying again may help. One request that got no answer in its time is long enough for a person who waits.
 pub(super) fn is_transient(error: &Error) -> bool {
-    matches!(error.kind(), Kind::Unavailable | Kind::Timeout)
+    error.kind() == Kind::Unavailable
 }
 
 fn is_unauthorized(error: &kube::Error) -> bool {
@@ -50,7 +50,6 @@ pub(super) fn kind_of_code(code: u16) -> Kind {
         401 | 403 => Kind::Denied,
         404 => Kind::NotFound,
         409 => Kind::Conflict,
-        408 | 504 => Kind::Timeout,
         400 | 405 | 406 | 415 | 422 => Kind::Schema,
         _ => Kind::Unavailable,
     }

@@ -81,7 +81,7 @@ impl Cluster {
         let api = self.api(&object.api_version, &object.kind, object.namespace.as_deref()).await?;
         let params = DeleteParams {
             propagation_policy: Some(PropagationPolicy::Background),
-            preconditions: object.uid.clone().map(|uid| Preconditions { uid: Some(uid), resource_version: None }),
+            preconditions: Some(Preconditions { uid: object.uid.clone(), resource_version: object.unchanged_since.clone() }),
             ..DeleteParams::default()
         };
         let doing = format!("delete {object}");

@@ -55,19 +55,8 @@ fn load(inputs: &Inputs) -> Result<Vec<Test>> {
 
 /// Kinds of Kubernetes itself that health tests read; others are only known after discovery.
 fn access(inputs: &Inputs, _: &StepSpec) -> Vec<Access> {
-    let known = |api_version: &str, kind: &str| match (api_version, kind) {
-        ("v1", "Pod") => Some(Access::read("", "pods")),
-        ("v1", "Node") => Some(Access::read("", "nodes")),
-        ("v1", "Namespace") => Some(Access::read("", "namespaces")),
-        ("v1", "Service") => Some(Access::read("", "services")),
-        ("apps/v1", "Deployment") => Some(Access::read("apps", "deployments")),
-        ("apps/v1", "DaemonSet") => Some(Access::read("apps", "daemonsets")),
-        ("apps/v1", "StatefulSet") => Some(Access::read("apps", "statefulsets")),
-        ("apiextensions.k8s.io/v1", "CustomResourceDefinition") => Some(Access::read("apiextensions.k8s.io", "customresourcedefinitions")),
-        _ => None,
-    };
     let reads = load(inputs).unwrap_or_default().iter().flat_map(Test::reads).collect::<Vec<_>>();
-    let mut accesses: Vec<Access> = reads.iter().filter_map(|(api_version, kind)| known(api_version, kind)).collect();
+    let mut accesses: Vec<Access> = reads.iter().filter_map(|(api_version, kind)| Access::read_of_kind(api_version, kind)).collect();
     for id in &inputs.recipe.recipe.spec.checks.deployment {
         if let Ok(crate::checks::Known::Built(check)) = crate::checks::find(id) {
             accesses.extend_from_slice(check.access);

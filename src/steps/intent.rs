@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 
 use crate::checks::{Phase, probe};
 use crate::cluster::{Access, ObjectRef, Query, Scratch};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Kind, Result};
 use crate::limits;
 use crate::recipe::{Allocation, Intent, IntentSpec};
 use crate::results::{ErrorReason, Outcome, SkipReason, TestResult, Verdict};
-use crate::snapshot::{collect, nodes, pools};
+use crate::snapshot::{nodes, pools};
 use crate::steps::tests::{finish, run_checks, sum_up};
 use crate::steps::{Fact, GpuUse, Inputs, Selected, Step, StepCx, selected};
 use crate::workflow::StepSpec;
@@ -136,7 +136,7 @@ async fn busy(cx: &StepCx<'_>, spec: &IntentSpec) -> Result<Option<Outcome>> {
             free.values().map(|free| free / u64::from(spec.gpus_per_pod)).sum()
         }
         Allocation::Dra => {
-            let version = dra(cx).await?;
+            let version = probe::dra_required(cx.cluster).await?;
             let (slices, claims) = tokio::try_join!(
                 cx.cluster.list(&version, "ResourceSlice", &everything),
                 cx.cluster.list(&version, "ResourceClaim", &everything)
@@ -149,12 +149,6 @@ async fn busy(cx: &StepCx<'_>, spec: &IntentSpec) -> Result<Option<Outcome>> {
     }
     let message = format!("{} pods with {} GPUs each are wanted, {fitting} would find them free", spec.pods, spec.gpus_per_pod);
     Ok(Some(Outcome::error(ErrorReason::Busy, message).fix("free GPUs, or wait until other workloads have ended")))
-}
-
-async fn dra(cx: &StepCx<'_>) -> Result<String> {
-    let served = cx.cluster.api_groups().await?;
-    let version = collect::dra_version(&served).ok_or_else(|| Error::new(Kind::NotFound, "the API server serves no resource.k8s.io"))?;
-    Ok(format!("resource.k8s.io/{version}"))
 }
 
 /// One Job or Deployment, from creation to removal.
@@ -171,7 +165,9 @@ impl Workload<'_> {
         let resources = match self.spec.allocation {
             Allocation::DevicePlugin => json!({"limits": {vendor.resource.as_str(): self.spec.gpus_per_pod.to_string()}}),
             Allocation::Dra => {
-                template = Some(self.scratch.create(self.claim_template(&dra(self.cx).await?, &vendor.device_class)).await?);
+                template = Some(
+                    self.scratch.create(self.claim_template(&probe::dra_required(self.cx.cluster).await?, &vendor.device_class)).await?,
+                );
                 json!({"claims": [{"name": "gpus"}]})
             }
         };
@@ -196,9 +192,7 @@ impl Workload<'_> {
     }
 
     fn claim_template(&self, version: &str, class: &str) -> Value {
-        let request = json!({"deviceClassName": class, "allocationMode": "ExactCount", "count": self.spec.gpus_per_pod});
-        let mut request = if version.ends_with("v1beta1") { request } else { json!({"exactly": request}) };
-        request["name"] = json!("gpus");
+        let request = probe::gpu_request(version, "gpus", class, self.spec.gpus_per_pod);
         json!({
             "apiVersion": version, "kind": "ResourceClaimTemplate", "metadata": {"name": "intent"},
             "spec": {"spec": {"devices": {"requests": [request]}}},

@@ -27,21 +27,8 @@ pub(super) static STEP: Step = Step {
 };
 
 fn access(inputs: &Inputs, _: &StepSpec) -> Vec<Access> {
-    let kinds = inputs.recipe.recipe.spec.expect.iter().filter_map(|object| known_resource(&object.api_version, &object.kind));
+    let kinds = inputs.recipe.recipe.spec.expect.iter().filter_map(|object| Access::read_of_kind(&object.api_version, &object.kind));
     kinds.collect()
-}
-
-/// The resource of a kind of Kubernetes itself; other kinds are only known after discovery, so preflight cannot ask for them.
-fn known_resource(api_version: &str, kind: &str) -> Option<Access> {
-    Some(match (api_version, kind) {
-        ("v1", "Namespace") => Access::read("", "namespaces"),
-        ("apps/v1", "Deployment") => Access::read("apps", "deployments"),
-        ("apps/v1", "DaemonSet") => Access::read("apps", "daemonsets"),
-        ("apps/v1", "StatefulSet") => Access::read("apps", "statefulsets"),
-        ("apiextensions.k8s.io/v1", "CustomResourceDefinition") => Access::read("apiextensions.k8s.io", "customresourcedefinitions"),
-        ("resource.k8s.io/v1", "DeviceClass") => Access::read("resource.k8s.io", "deviceclasses"),
-        _ => return None,
-    })
 }
 
 /// What was found of one expected object.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::digest::Digest;
 use crate::error::Result;
 use crate::results::{ErrorReason, Outcome};
 use crate::snapshot::{self, Snapshot};
@@ -25,7 +26,8 @@ pub(super) static STEP: Step = Step {
 async fn run(cx: &StepCx<'_>) -> Result<Outcome> {
     cx.ui.waiting("the API server's lists of nodes, slices, workloads and definitions");
     let snapshot = snapshot::collect(cx.cluster).await?;
-    let outcome = judge(&snapshot);
+    let mut outcome = judge(&snapshot);
+    outcome.message = format!("{} · sha256:{}…", outcome.message, Digest::of_json(&snapshot)?.short());
     cx.sink.snapshot(snapshot);
     Ok(outcome)
 }
