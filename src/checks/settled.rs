@@ -32,5 +32,30 @@ pub(crate) fn workload_problem(workload: &Value) -> Option<String> {
     if ready < wanted {
         return Some(format!("{ready} of {wanted} replicas ready"));
     }
-    (updated < wanted).then(|| format!("{updated} of {wanted} replicas up to date"))
+    if updated < wanted {
+        return Some(format!("{updated} of {wanted} replicas up to date"));
+    }
+    // While new replicas do not become ready, old ones stay: enough are ready, and yet the roll-out has not come to its end.
+    let all = status("replicas");
+    let stuck = workload["kind"] == "Deployment" && all > updated;
+    stuck.then(|| format!("its roll-out has not ended: {} of {all} replicas are of the old revision", all - updated))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn deployment(replicas: i64, updated: i64, ready: i64) -> Value {
+        json!({"kind": "Deployment", "metadata": {"generation": 2}, "spec": {"replicas": 1},
+            "status": {"observedGeneration": 2, "replicas": replicas, "updatedReplicas": updated, "readyReplicas": ready}})
+    }
+
+    #[test]
+    fn a_roll_out_whose_new_replica_does_not_come_up_is_a_problem_although_the_old_one_is_ready() {
+        assert_eq!(workload_problem(&deployment(1, 1, 1)), None);
+        let problem = workload_problem(&deployment(2, 1, 1)).expect("is one");
+        assert!(problem.contains("1 of 2 replicas are of the old revision"), "{problem}");
+    }
 }

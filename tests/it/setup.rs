@@ -64,7 +64,9 @@ async fn an_object_that_was_there_is_refused_by_name_and_left_as_it_was_and_what
     let (settings, web) = own.split_once("---").expect("has two objects");
     site.write("manifests.yaml", &format!("{web}---{settings}"));
     let before = cluster.get(&["configmap", "settings", "-n", "app"]);
-    let trial = site.run(&cluster.kubeconfig(), &site.workflow("training", WITH_MANIFESTS), &[], 3);
+    // Without conformance: whether it finds the Deployment ready before that is removed is chance.
+    let steps: Vec<&str> = WITH_MANIFESTS.iter().copied().filter(|step| *step != "conformance").collect();
+    let trial = site.run(&cluster.kubeconfig(), &site.workflow("training", &steps), &[], 3);
     trial.has("setup", "error(harness)", "set-up wants to apply configmap app/settings, which exists already");
     trial.has("health/web", "not-run(blocked-by)", "needs what set-up installs, and setup did not pass");
     assert_eq!(cluster.get(&["configmap", "settings", "-n", "app"]), before);

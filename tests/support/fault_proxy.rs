@@ -52,7 +52,7 @@ pub(crate) enum Fault {
 pub(crate) struct Rule {
     fault: Fault,
     method: Option<&'static str>,
-    path: String,
+    path: Vec<String>,
     times: usize,
     without_header: Option<(&'static str, String)>,
 }
@@ -60,13 +60,20 @@ pub(crate) struct Rule {
 impl Rule {
     /// A fault of every request.
     pub(crate) fn new(fault: Fault) -> Self {
-        Self { fault, method: None, path: String::new(), times: usize::MAX, without_header: None }
+        Self { fault, method: None, path: Vec::new(), times: usize::MAX, without_header: None }
     }
 
     /// Only of requests with this method and with this in path and query.
     #[must_use]
     pub(crate) fn on(mut self, method: &'static str, path: impl Into<String>) -> Self {
-        (self.method, self.path) = (Some(method), path.into());
+        (self.method, self.path) = (Some(method), vec![path.into()]);
+        self
+    }
+
+    /// Only of requests with this too in path and query.
+    #[must_use]
+    pub(crate) fn with(mut self, part: impl Into<String>) -> Self {
+        self.path.push(part.into());
         self
     }
 
@@ -88,7 +95,7 @@ impl Rule {
         let has = |(name, value): &(&str, String)| request.headers().get(*name).is_some_and(|have| have.as_bytes() == value.as_bytes());
         self.times > 0
             && self.method.is_none_or(|method| request.method() == method)
-            && path.contains(&self.path)
+            && self.path.iter().all(|part| path.contains(part))
             && !self.without_header.as_ref().is_some_and(has)
     }
 }
