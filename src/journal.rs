@@ -259,6 +259,6 @@ mod tests {
         let mut journal = Journal::create(folder.path(), header()).expect("starts");
         journal.finished("snapshot", &inputs, &record()).expect("is kept");
         std::fs::write(folder.path().join("steps/snapshot.json"), b"{}").expect("written");
-        assert_eq!(journal.recall("snapshot", &inputs).err().expect("is refused").kind(), Kind::Integrity);
+        assert_eq!(journal.recall("snapshot", &inputs).expect_err("is refused").kind(), Kind::Integrity);
     }
 }

@@ -46,24 +46,25 @@ pub fn step(ui: &Ui, number: usize, id: &str, outcome: &Outcome, took: Duration,
     let width = ui.width().saturating_sub(STEP + WORD + 12).max(40);
     let padding = width.saturating_sub(text.chars().count());
     ui.line(format!("{number:>2} {id:<STEP$} {} {text}{:padding$} {}", word(ui, outcome.verdict), "", ui.paint(&note, Tone::Faint)));
-    fix(ui, outcome, STEP + 4);
+    fix(ui, outcome, STEP + 4, "");
 }
 
-/// Shows what came of a check.
-pub fn test(ui: &Ui, result: &TestResult) {
+/// Shows what came of a test; `explained` if `seatrial explain` has a page about it.
+pub fn test(ui: &Ui, result: &TestResult, explained: bool) {
     ui.clear_live();
     ui.event("test", json!(result));
     let flaky = if result.flaky() { format!(" ({} retries)", result.retries.len()) } else { String::new() };
     ui.line(format!("     {:<CHECK$} {} {}{flaky}", result.id, word(ui, result.outcome.verdict), text_of(&result.outcome)));
-    fix(ui, &result.outcome, CHECK + 6);
+    let page = if explained { format!(" · seatrial explain {}", result.id) } else { String::new() };
+    fix(ui, &result.outcome, CHECK + 6, &page);
     if ui.mode() == Mode::Github && matches!(result.outcome.verdict, Verdict::Fail | Verdict::Error(_)) {
         ui.annotate(&result.id, &result.outcome.message);
     }
 }
 
-fn fix(ui: &Ui, outcome: &Outcome, indent: usize) {
+fn fix(ui: &Ui, outcome: &Outcome, indent: usize, page: &str) {
     if let Some(fix) = &outcome.fix {
-        ui.line(format!("{:indent$} {:WORD$} {} {}", "", "", ui.paint("fix:", Tone::Strong), printable(fix)));
+        ui.line(format!("{:indent$} {:WORD$} {} {}{page}", "", "", ui.paint("fix:", Tone::Strong), printable(fix)));
     }
 }
 

@@ -57,7 +57,6 @@ const CRATES: &[(&str, &[&str], &str)] = &[
     ("sigstore_bundle", &["src/evidence/sigstore.rs"], "the library changes often; one module knows it"),
     ("sigstore_crypto", &["src/evidence/sigstore.rs"], "the library changes often; one module knows it"),
     ("sigstore_types", &["src/evidence/sigstore.rs"], "the library changes often; one module knows it"),
-    ("oci_client", &["src/registry/"], "sockets are opened in `cluster` and `registry` only"),
     ("reqwest", &["src/registry/"], "sockets are opened in `cluster` and `registry` only"),
     ("jpx_core", &["src/health/expression.rs"], "expressions are checked when they are compiled, in one place"),
     ("minijinja", &["src/results/markdown.rs"], "its formatter escapes every value"),

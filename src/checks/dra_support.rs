@@ -9,7 +9,7 @@ use crate::checks::{Check, Cx, Fidelity, Phase};
 use crate::cluster::{Access, ObjectRef, Query, Scratch};
 use crate::error::{Kind, Result};
 use crate::limits;
-use crate::results::{ErrorReason, Outcome};
+use crate::results::{ErrorReason, Outcome, Verdict};
 use crate::snapshot::{Pool, pools};
 use crate::vendor::Vendor;
 
@@ -58,7 +58,7 @@ async fn run(cx: &Cx<'_>) -> Result<Outcome> {
     )?;
     let pools = pools::group(&slices);
     let structure = judge_structure(&pools, &classes, cx.vendor);
-    let (Some(scratch), crate::results::Verdict::Pass) = (cx.scratch, structure.verdict) else { return Ok(structure) };
+    let (Some(scratch), Verdict::Pass) = (cx.scratch, structure.verdict) else { return Ok(structure) };
     let free = probe::free_devices(&pools, &claims, cx.vendor);
     if free.is_empty() {
         return Ok(Outcome::error(ErrorReason::Busy, format!("no device of {} is free: every one is held by a claim", cx.vendor.driver))
@@ -115,7 +115,7 @@ impl Trial<'_> {
         let outcome = self.observe(&pod, &claim).await;
         // Objects of a trial that went wrong are kept until here, for the diagnostics; then they go in any case.
         let diagnosis = match &outcome {
-            Ok(outcome) if outcome.verdict == crate::results::Verdict::Pass => None,
+            Ok(outcome) if outcome.verdict == Verdict::Pass => None,
             _ => Some(probe::events(&self.cx.cluster, &self.scratch.namespace()).await),
         };
         let pod_gone = self.scratch.remove(&pod).await;
@@ -129,11 +129,8 @@ impl Trial<'_> {
         })
     }
 
-    /// The claim in the form of the served version: v1 has `exactly`, v1beta2 too, v1beta1 has the fields bare.
     fn claim(&self) -> Value {
-        let request = json!({"deviceClassName": self.cx.vendor.device_class, "allocationMode": "ExactCount", "count": 1});
-        let mut request = if self.version.ends_with("v1beta1") { request } else { json!({"exactly": request}) };
-        request["name"] = json!("gpu");
+        let request = probe::gpu_request(self.version, "gpu", &self.cx.vendor.device_class, 1);
         json!({
             "apiVersion": self.version, "kind": "ResourceClaim", "metadata": {"name": "dra-support"},
             "spec": {"devices": {"requests": [request]}},
@@ -153,7 +150,7 @@ impl Trial<'_> {
             Some(&claim.kubectl_get()),
             seen["status"].clone(),
         );
-        if outcome.verdict != crate::results::Verdict::Pass {
+        if outcome.verdict != Verdict::Pass {
             return Ok(outcome);
         }
         let clock = Instant::now();
@@ -176,7 +173,7 @@ impl Trial<'_> {
                 Ok(outcome.measured("release_seconds", (seconds * 1000.0).round() / 1000.0, "s"))
             }
             Err(error) if error.kind() == Kind::Timeout => Ok(Outcome {
-                verdict: crate::results::Verdict::Fail,
+                verdict: Verdict::Fail,
                 message: format!("{claim} is still allocated {} s after its pod was deleted", limits::GPU_RELEASE.as_secs()),
                 ..outcome
             }
@@ -276,7 +273,6 @@ fn judge_allocation(claim: &Value, pod: &ObjectRef, pools: &[Pool], vendor: &Ven
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::Verdict;
     use crate::vendor;
 
     fn pool(slices: usize, declared: i64) -> Pool {

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, Query};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
+use crate::limits;
 use crate::snapshot::collect::dra_version;
 use crate::snapshot::{Node, Pool};
 use crate::vendor::Vendor;
@@ -19,6 +20,15 @@ pub const IDLE_IMAGE: &str = "registry.k8s.io/pause:3.10";
 /// If the API groups cannot be listed.
 pub async fn dra_api_version(cluster: &Cluster) -> Result<Option<String>> {
     Ok(dra_version(&cluster.api_groups().await?).map(|version| format!("resource.k8s.io/{version}")))
+}
+
+/// As [`dra_api_version`], where there is nothing to do without DRA.
+///
+/// # Errors
+/// [`Kind::NotFound`] if the API server has no DRA.
+pub async fn dra_required(cluster: &Cluster) -> Result<String> {
+    let version = dra_api_version(cluster).await?;
+    version.ok_or_else(|| Error::new(Kind::NotFound, "the API server serves no resource.k8s.io"))
 }
 
 /// A pod spec that asks for nothing but what `resources` says, tolerates GPU taints and fits the restricted pod security standard.
@@ -39,6 +49,15 @@ pub fn pod_spec(vendor: &Vendor, image: &str, command: &[String], resources: &Va
         spec["containers"][0]["command"] = json!(command);
     }
     spec
+}
+
+/// A request for whole GPUs in the form of the served DRA version: v1 and v1beta2 have `exactly`, v1beta1 has the fields bare.
+#[must_use]
+pub fn gpu_request(version: &str, name: &str, class: &str, count: u32) -> Value {
+    let request = json!({"deviceClassName": class, "allocationMode": "ExactCount", "count": count});
+    let mut request = if version.ends_with("v1beta1") { request } else { json!({"exactly": request}) };
+    request["name"] = json!(name);
+    request
 }
 
 /// What the scheduler says of a pod that it has looked at and not placed.
@@ -114,8 +133,16 @@ pub async fn events(cluster: &Cluster, namespace: &str) -> Value {
                     text("/message")
                 )
             };
-            let mut lines: Vec<String> = events.iter().map(line).collect();
-            lines.truncate(100);
+            let all = events.len();
+            let mut left = limits::DIAGNOSTICS_BYTES;
+            let fits = |line: &String| {
+                left = left.saturating_sub(line.len());
+                left > 0
+            };
+            let mut lines: Vec<String> = events.iter().map(line).take_while(fits).collect();
+            if lines.len() < all {
+                lines.push(format!("… and {} more events", all - lines.len()));
+            }
             json!(lines)
         }
         // Diagnostics are an extra: what they could not read is said in their place.

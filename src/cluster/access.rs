@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use futures::StreamExt;
+use kube::core::{ApiResource, GroupVersionKind};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
@@ -53,8 +54,9 @@ impl Access {
     /// Only a cluster knows how it calls the resource of a kind; this is the name that API authors make of it by convention: lower case, plural.
     #[must_use]
     pub fn of_kind(api_version: &str, kind: &str, verbs: &'static [&'static str]) -> Self {
-        let group = api_version.split_once('/').map_or("", |(group, _)| group);
-        Self { group: Cow::Owned(group.to_owned()), resource: Cow::Owned(plural(kind)), verbs, place: Place::Cluster }
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+        Self { group: Cow::Owned(resource.group), resource: Cow::Owned(resource.plural), verbs, place: Place::Cluster }
     }
 
     /// Reading a kind in the whole cluster, as [`Access::of_kind`] names it.
@@ -68,16 +70,6 @@ impl Access {
     pub const fn scratch(group: &'static str, resource: &'static str) -> Self {
         Self::new(group, resource, &["create", "delete", "get", "list", "watch"], Place::Scratch)
     }
-}
-
-/// The resource of a kind by convention.
-fn plural(kind: &str) -> String {
-    let kind = kind.to_lowercase();
-    if let Some(stem) = kind.strip_suffix('y').filter(|stem| !stem.ends_with(['a', 'e', 'i', 'o', 'u'])) {
-        return format!("{stem}ies");
-    }
-    let hisses = ["s", "x", "ch", "sh"].iter().any(|ending| kind.ends_with(ending));
-    if hisses { format!("{kind}es") } else { format!("{kind}s") }
 }
 
 /// One permission that is missing.
@@ -146,7 +138,7 @@ mod tests {
 
     #[test]
     fn the_resource_of_a_kind_is_named_by_convention() {
-        let named = |kind: &str| plural(kind);
+        let named = |kind: &str| Access::read_kind("example.com/v1", kind).resource.into_owned();
         assert_eq!(["ClusterPolicy", "DeviceClass", "Gateway", "Pod"].map(named), ["clusterpolicies", "deviceclasses", "gateways", "pods"]);
         assert_eq!(Access::read_kind("apps/v1", "Deployment"), Access::read("apps", "deployments"));
         assert_eq!(Access::read_kind("v1", "Node"), Access::read("", "nodes"));

@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 
 use crate::checks::{Phase, probe};
 use crate::cluster::{Access, ObjectRef, Query, Scratch};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Kind, Result};
 use crate::limits;
 use crate::recipe::{Allocation, Intent, IntentSpec};
 use crate::results::{ErrorReason, Outcome, SkipReason, TestResult, Verdict};
-use crate::snapshot::{collect, nodes, pools};
+use crate::snapshot::{nodes, pools};
 use crate::steps::tests::{finish, run_checks, sum_up};
 use crate::steps::{Fact, GpuUse, Inputs, Selected, Step, StepCx, selected};
 use crate::workflow::StepSpec;
@@ -116,8 +116,8 @@ async fn run(cx: &StepCx<'_>) -> Result<Outcome> {
 async fn try_out(cx: &StepCx<'_>, spec: &IntentSpec) -> Result<Outcome> {
     let scratch = cx.scratch().await?;
     let lock = cx.lock_gpus().await?;
-    let outcome = match busy(cx, spec).await {
-        Ok(Some(busy)) => Ok(busy),
+    let outcome = match no_room(cx, spec).await {
+        Ok(Some(outcome)) => Ok(outcome),
         Ok(None) => Workload { cx, scratch, spec }.run().await,
         Err(error) => Err(error),
     };
@@ -125,36 +125,47 @@ async fn try_out(cx: &StepCx<'_>, spec: &IntentSpec) -> Result<Outcome> {
     outcome
 }
 
-/// An error outcome if there are not enough free GPUs of the wanted sort to look at.
-async fn busy(cx: &StepCx<'_>, spec: &IntentSpec) -> Result<Option<Outcome>> {
+/// An outcome instead of a trial: a failure if the pods would not fit even if nothing else ran, an error if GPUs that would do are taken.
+async fn no_room(cx: &StepCx<'_>, spec: &IntentSpec) -> Result<Option<Outcome>> {
     let vendor = cx.inputs.vendor()?;
     let everything = Query::all();
-    let fitting: u64 = match spec.allocation {
+    // GPUs per place from which one pod can have them: when nothing runs, and now.
+    let (all, free): (Vec<u64>, Vec<u64>) = match spec.allocation {
         Allocation::DevicePlugin => {
             let (objects, pods) = tokio::try_join!(cx.cluster.list("v1", "Node", &everything), cx.cluster.list("v1", "Pod", &everything))?;
-            let free = probe::free_gpus(&nodes::read(&objects, None), &pods, vendor);
-            free.values().map(|free| free / u64::from(spec.gpus_per_pod)).sum()
+            let nodes = nodes::read(&objects, None);
+            let room = |pods: &[Value]| probe::free_gpus(&nodes, pods, vendor).into_values().collect();
+            (room(&[]), room(&pods))
         }
         Allocation::Dra => {
-            let version = dra(cx).await?;
+            let version = probe::dra_required(cx.cluster).await?;
             let (slices, claims) = tokio::try_join!(
                 cx.cluster.list(&version, "ResourceSlice", &everything),
                 cx.cluster.list(&version, "ResourceClaim", &everything)
             )?;
-            probe::free_devices(&pools::group(&slices), &claims, vendor).len() as u64 / u64::from(spec.gpus_per_pod)
+            let pools = pools::group(&slices);
+            let room = |claims: &[Value]| {
+                pools.iter().map(|pool| probe::free_devices(std::slice::from_ref(pool), claims, vendor).len() as u64).collect()
+            };
+            (room(&[]), room(&claims))
         }
     };
-    if fitting >= u64::from(spec.pods) {
-        return Ok(None);
-    }
-    let message = format!("{} pods with {} GPUs each are wanted, {fitting} would find them free", spec.pods, spec.gpus_per_pod);
-    Ok(Some(Outcome::error(ErrorReason::Busy, message).fix("free GPUs, or wait until other workloads have ended")))
+    Ok(judge_room(spec, &all, &free))
 }
 
-async fn dra(cx: &StepCx<'_>) -> Result<String> {
-    let served = cx.cluster.api_groups().await?;
-    let version = collect::dra_version(&served).ok_or_else(|| Error::new(Kind::NotFound, "the API server serves no resource.k8s.io"))?;
-    Ok(format!("resource.k8s.io/{version}"))
+/// Judges GPUs per node or pool, all and free, against what the intent wants; pure.
+fn judge_room(spec: &IntentSpec, all: &[u64], free: &[u64]) -> Option<Outcome> {
+    let fitting = |room: &[u64]| room.iter().map(|gpus| gpus / u64::from(spec.gpus_per_pod)).sum::<u64>();
+    let (ever, now) = (fitting(all), fitting(free));
+    let wanted = format!("{} pods with {} GPUs each are wanted", spec.pods, spec.gpus_per_pod);
+    if ever < u64::from(spec.pods) {
+        let message = format!("{wanted}, {ever} would fit if nothing else ran");
+        return Some(
+            Outcome::fail(message).fix("compare what each node advertises with what a pod wants: `seatrial explain gpu-capacity`"),
+        );
+    }
+    let busy = || Outcome::error(ErrorReason::Busy, format!("{wanted}, {now} would find them free"));
+    (now < u64::from(spec.pods)).then(|| busy().fix("free GPUs, or wait until other workloads have ended"))
 }
 
 /// One Job or Deployment, from creation to removal.
@@ -171,7 +182,9 @@ impl Workload<'_> {
         let resources = match self.spec.allocation {
             Allocation::DevicePlugin => json!({"limits": {vendor.resource.as_str(): self.spec.gpus_per_pod.to_string()}}),
             Allocation::Dra => {
-                template = Some(self.scratch.create(self.claim_template(&dra(self.cx).await?, &vendor.device_class)).await?);
+                template = Some(
+                    self.scratch.create(self.claim_template(&probe::dra_required(self.cx.cluster).await?, &vendor.device_class)).await?,
+                );
                 json!({"claims": [{"name": "gpus"}]})
             }
         };
@@ -196,9 +209,7 @@ impl Workload<'_> {
     }
 
     fn claim_template(&self, version: &str, class: &str) -> Value {
-        let request = json!({"deviceClassName": class, "allocationMode": "ExactCount", "count": self.spec.gpus_per_pod});
-        let mut request = if version.ends_with("v1beta1") { request } else { json!({"exactly": request}) };
-        request["name"] = json!("gpus");
+        let request = probe::gpu_request(version, "gpus", class, self.spec.gpus_per_pod);
         json!({
             "apiVersion": version, "kind": "ResourceClaimTemplate", "metadata": {"name": "intent"},
             "spec": {"spec": {"devices": {"requests": [request]}}},
@@ -260,7 +271,7 @@ impl Workload<'_> {
         match state {
             Ok(()) => {}
             Err(error) if error.kind() == Kind::Timeout => {
-                let why = last.waiting.clone().unwrap_or_else(|| "no scheduler has looked at the others".to_owned());
+                let why = last.waiting.clone().unwrap_or_else(|| "no scheduler has looked at the rest".to_owned());
                 return Ok(Outcome::fail(format!(
                     "{} of {wanted} pods of {workload} run after {} s: {why}",
                     last.running.len(),
@@ -341,6 +352,24 @@ fn together(pods: &[&Value]) -> Together {
 #[cfg(test)]
 mod unit {
     use super::*;
+
+    #[test]
+    fn pods_that_never_fit_are_a_failure_and_gpus_that_are_taken_are_busy() {
+        let spec = IntentSpec {
+            pods: 2,
+            gpus_per_pod: 8,
+            allocation: Allocation::DevicePlugin,
+            image: String::new(),
+            command: vec![],
+            timeout_seconds: 1,
+        };
+        let verdict = |all: &[u64], free: &[u64]| judge_room(&spec, all, free).map(|outcome| outcome.verdict);
+        assert_eq!(verdict(&[8, 8], &[8, 8]), None);
+        assert_eq!(verdict(&[8, 8], &[8, 7]), Some(Verdict::Error(ErrorReason::Busy)));
+        assert_eq!(verdict(&[8, 7], &[8, 7]), Some(Verdict::Fail));
+        // One pod cannot have GPUs of two nodes.
+        assert_eq!(verdict(&[7, 7, 8], &[7, 7, 8]), Some(Verdict::Fail));
+    }
 
     #[test]
     fn a_pod_that_ended_or_cannot_be_pulled_ends_the_waiting() {

@@ -59,7 +59,8 @@ async fn run_check(cx: &StepCx<'_>, known: Known, phase: Phase) -> Result<TestRe
 
 /// Keeps a result and shows its line.
 pub(super) fn finish(cx: &StepCx<'_>, result: TestResult) {
-    crate::progress::test(cx.ui, &result);
+    let explained = matches!(checks::find(&result.id), Ok(Known::Built(_)));
+    crate::progress::test(cx.ui, &result, explained);
     cx.sink.test(result);
 }
 

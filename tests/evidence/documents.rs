@@ -7,10 +7,13 @@ use serde_json::Value;
 
 use seatrial::digest::canonical_json;
 use seatrial::evidence::{Evidence, Manifest, Pointer};
-use seatrial::recipe::Recipe;
+use seatrial::plan::{self, Plan};
+use seatrial::recipe::{Recipe, load};
 use seatrial::results::Report;
 use seatrial::snapshot::Snapshot;
+use seatrial::steps::{Inputs, Publishing};
 use seatrial::verify::VerifyReport;
+use seatrial::workflow::{Loaded, Workflow};
 
 use crate::sample::{Sample, pointer_to};
 
@@ -63,6 +66,25 @@ async fn the_schemas_are_those_of_the_code_and_accept_what_the_code_writes() {
     assert_valid(&schema::<Pointer>("pointer"), &pointer(), "pointer");
     let report = sample.signed().verify().await.report;
     assert_valid(&schema::<VerifyReport>("verify-report"), &serde_json::to_value(report).expect("JSON"), "verify report");
+}
+
+#[test]
+fn the_schemas_of_plan_and_workflow_accept_what_is_planned_and_what_is_shipped() {
+    for name in seatrial::data::workflow_names() {
+        let workflow = Loaded::read(name).expect(name);
+        assert_valid(&schema::<Workflow>("workflow"), &serde_json::to_value(&workflow.workflow).expect("JSON"), name);
+        let recipe = load::read("sim-h100").expect("the shipped recipe");
+        let inputs = Inputs {
+            workflow,
+            recipe,
+            behavioral: true,
+            max_gpus: None,
+            settle: std::time::Duration::from_secs(60),
+            publishing: Publishing::default(),
+        };
+        let plan = plan::make(&inputs, None).expect("a plan");
+        assert_valid(&schema::<Plan>("plan"), &serde_json::to_value(plan).expect("JSON"), "plan");
+    }
 }
 
 #[test]
