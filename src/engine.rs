@@ -76,6 +76,15 @@ impl Engine<'_> {
         let specs = self.inputs.workflow.workflow.spec.steps.clone();
         let mut going = Going { state: State::default(), facts: BTreeSet::new(), records: BTreeMap::new(), stopped: None };
         let mut corner = Some(corner);
+        let walked = self.walk(&specs, &mut corner, facts, &mut going).await;
+        // Also when the journal could not be written: nothing stays in the cluster.
+        if let Some(corner) = corner.take() {
+            self.close(corner, &mut going.state).await;
+        }
+        walked.map(|()| going.state)
+    }
+
+    async fn walk(&mut self, specs: &[StepSpec], corner: &mut Option<Corner>, facts: &mut RunFacts, going: &mut Going) -> Result<()> {
         for (index, spec) in specs.iter().enumerate() {
             let step = steps::find(&spec.id)?;
             if !step.cluster
@@ -83,12 +92,9 @@ impl Engine<'_> {
             {
                 self.close(corner, &mut going.state).await;
             }
-            self.step(index + 1, step, spec, corner.as_ref(), facts, &mut going).await?;
+            self.step(index + 1, step, spec, corner.as_ref(), facts, going).await?;
         }
-        if let Some(corner) = corner.take() {
-            self.close(corner, &mut going.state).await;
-        }
-        Ok(going.state)
+        Ok(())
     }
 
     /// Recalls a step that finished with the same inputs, or runs it and remembers what came of it.

@@ -1,6 +1,6 @@
 //! The exact roles that a run needs, derived from what steps and checks declare.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -19,23 +19,20 @@ const NAME: &str = "seatrial";
 /// An internal error if a document has no YAML form, which never happens.
 pub fn to_yaml(inputs: &Inputs, namespace: Option<&str>, user: Option<&str>) -> Result<String> {
     let accesses = preflight::accesses(inputs, namespace.is_none())?;
-    let of = |place: Place| rules(accesses.iter().filter(move |access| access.place == place));
+    let of = |places: &[Place]| rules(accesses.iter().filter(|access| places.contains(&access.place)));
     let mut documents = Vec::new();
-    let mut cluster_rules = of(Place::Cluster);
     let lock_namespace = namespace.unwrap_or("default");
     match namespace {
         Some(namespace) => {
-            let mut rules = of(Place::Scratch);
-            rules.extend(of(Place::Lock));
-            documents.push(role("Role", Some(namespace), &rules));
+            documents.push(role("ClusterRole", None, &of(&[Place::Cluster])));
+            documents.push(role("Role", Some(namespace), &of(&[Place::Scratch, Place::Lock])));
         }
         None => {
             // The run's own namespace has a name that nobody knows beforehand, so what is created there is allowed everywhere.
-            cluster_rules.extend(of(Place::Scratch));
-            documents.push(role("Role", Some(lock_namespace), &of(Place::Lock)));
+            documents.push(role("ClusterRole", None, &of(&[Place::Cluster, Place::Scratch])));
+            documents.push(role("Role", Some(lock_namespace), &of(&[Place::Lock])));
         }
     }
-    documents.insert(0, role("ClusterRole", None, &cluster_rules));
     if let Some(user) = user {
         documents.push(binding("ClusterRole", None, user));
         documents.push(binding("Role", Some(lock_namespace), user));
@@ -44,19 +41,17 @@ pub fn to_yaml(inputs: &Inputs, namespace: Option<&str>, user: Option<&str>) -> 
     Ok(texts.join("---\n"))
 }
 
-/// One rule per API group and set of verbs, sorted.
+/// One rule per API group and set of verbs, sorted; each verb on a resource stands in one rule only.
 fn rules<'a>(accesses: impl Iterator<Item = &'a Access>) -> Vec<Value> {
-    let mut grouped: BTreeMap<(&str, Vec<&str>), Vec<&str>> = BTreeMap::new();
+    let mut verbs: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
     for access in accesses {
-        let mut verbs = access.verbs.to_vec();
-        verbs.sort_unstable();
-        grouped.entry((access.group.as_ref(), verbs)).or_default().push(access.resource.as_ref());
+        verbs.entry((access.group.as_ref(), access.resource.as_ref())).or_default().extend(access.verbs);
     }
-    let rule = |((group, verbs), mut resources): ((&str, Vec<&str>), Vec<&str>)| {
-        resources.sort_unstable();
-        resources.dedup();
-        json!({"apiGroups": [group], "resources": resources, "verbs": verbs})
-    };
+    let mut grouped: BTreeMap<(&str, BTreeSet<&str>), Vec<&str>> = BTreeMap::new();
+    for ((group, resource), verbs) in verbs {
+        grouped.entry((group, verbs)).or_default().push(resource);
+    }
+    let rule = |((group, verbs), resources): ((&str, BTreeSet<&str>), Vec<&str>)| json!({"apiGroups": [group], "resources": resources, "verbs": verbs});
     grouped.into_iter().map(rule).collect()
 }
 

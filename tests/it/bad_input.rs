@@ -1,7 +1,9 @@
 //! Input and surroundings that are wrong: the right exit code, a message that names the thing, nothing half-written.
 
+use std::io::Write;
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -45,7 +47,7 @@ fn a_wrong_recipe_is_refused_with_its_place_and_the_nearest_name() {
     let wrongs = [
         (shipped.replace("- gpu-capacity", "- gpu-capacty"), vec!["r.yaml", "gpu-capacty", "gpu-capacity"]),
         (shipped.replace("  vendor: nvidia", "  vendor: nvida"), vec!["r.yaml", "nvida", "nvidia"]),
-        (shipped.replace("  vendor:", "  vendr:"), vec!["r.yaml:9:", "vendr", "vendor"]),
+        (shipped.replace("  vendor:", "  vendr:"), vec!["r.yaml:8:", "vendr", "vendor"]),
         (shipped.replace("kind: Recipe", "kind: Recip"), vec!["r.yaml:3:", "Recipe"]),
     ];
     for (text, words) in wrongs {
@@ -194,7 +196,8 @@ async fn a_registry_that_breaks_down_during_the_run_costs_only_the_step_that_nee
     }
     place.start(&args).exits(0);
     place.assert_nothing_repeated("out");
-    place.assert_published_once().await;
+    // As it should: the short workflow leaves out what the recipe declares.
+    place.assert_published_once(13).await;
 
     // The same directory for something else.
     let ran = place.bin(&["run", "conformance", "--recipe", "sim-h100", "--out", "out", "--resume"]).exits(2);
@@ -204,4 +207,60 @@ async fn a_registry_that_breaks_down_during_the_run_costs_only_the_step_that_nee
     std::fs::write(&journal, text.replacen("step-started", "step-begun", 1)).expect("is written");
     let ran = place.bin(&args).exits(22);
     assert!(ran.stderr.contains("journal.jsonl:2"), "{}", ran.stderr);
+}
+
+/// A disk of 1 MiB that is unmounted when this is dropped.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(path: PathBuf) -> Option<Self> {
+        std::fs::create_dir(&path).expect("is made");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(&path).output();
+        if !mounted.is_ok_and(|output| output.status.success()) {
+            return None;
+        }
+        Some(Self(path))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: a failing test may still have a run at work in it.
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_fills_up_ends_the_run_leaves_nothing_in_the_cluster_and_resume_goes_on_once_there_is_room() {
+    let mut cluster = lease().await;
+    let Some(place) = Workplace::new(&cluster) else { return };
+    let Some(disk) = SmallDisk::mount(place.path("disk")) else {
+        eprintln!("left out: only root may mount a small disk");
+        return;
+    };
+    let workflow = place.workflow(&["snapshot", "inventory", "intent"]);
+    let mut args = vec!["run", workflow.as_str(), "--recipe", "sim-h100", "--out", "disk/out"];
+    cluster.stop_scheduler();
+    let mut run = place.start(&args);
+    run.until("the Job of intent", || cluster.left().contains("job").then_some(()));
+    let mut filler = std::fs::File::create(disk.0.join("filler")).expect("is made");
+    for size in [4096, 1] {
+        while filler.write_all(&vec![0; size]).is_ok() {}
+    }
+    drop(filler);
+    cluster.start_scheduler();
+    let stderr = run.exits(2);
+    assert!(stderr.contains("disk/out") && stderr.contains("disk is not full"), "{stderr}");
+    assert_eq!(cluster.left(), "");
+    let names: Vec<String> = std::fs::read_dir(disk.0.join("out/steps"))
+        .expect("is there")
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    assert!(names.iter().all(|name| name.ends_with(".json") && !name.starts_with('.')), "{names:?}");
+    std::fs::remove_file(disk.0.join("filler")).expect("is removed");
+    args.push("--resume");
+    place.start(&args).exits(0);
+    place.assert_nothing_repeated("disk/out");
+    assert_eq!(cluster.left(), "");
 }

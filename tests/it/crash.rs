@@ -61,7 +61,7 @@ async fn a_run_that_is_killed_at_five_moments_goes_on_each_time_and_comes_to_the
     place.assert_nothing_repeated("out");
     assert_eq!(cluster.left(), "");
     assert_eq!(std::fs::read(place.path("out/bundle/signature.sigstore.json")).expect("is there"), signature, "signed once");
-    place.assert_published_once().await;
+    place.assert_published_once(0).await;
 }
 
 const TRIALS: &str = "
@@ -95,7 +95,7 @@ async fn in_an_administrators_namespace_a_killed_run_goes_on_and_the_namespace_s
     place.assert_nothing_repeated("out");
     assert_eq!(cluster.left(), "");
     cluster.get(&["namespace", "trials"]);
-    place.assert_published_once().await;
+    place.assert_published_once(0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -163,4 +163,42 @@ async fn a_signal_ends_a_run_in_order_and_resume_finishes_it() {
     place.assert_all_passed("out");
     place.assert_nothing_repeated("out");
     assert_eq!(cluster.left(), "");
+}
+
+fn job(cluster: &LeasedCluster) -> Option<String> {
+    let jobs = cluster.get(&["jobs", "-A", "-l", "app.kubernetes.io/managed-by=seatrial"]);
+    jobs["items"][0]["metadata"]["uid"].as_str().map(str::to_owned)
+}
+
+fn settings_of(cluster: &LeasedCluster) -> String {
+    cluster.kubectl(&["get", "configmaps", "-A", "-l", "app.kubernetes.io/managed-by=seatrial", "-o", "name"])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_set_up_applied_outlives_a_crash_and_a_clean_up_that_failed_is_made_up_for() {
+    let mut cluster = lease().await;
+    let Some(place) = Workplace::new(&cluster) else { return };
+    let workflow = place.workflow(&["snapshot", "inventory", "setup\n    manifests: [settings.yaml]", "intent"]);
+    let settings = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\ndata: {a: b}\n";
+    std::fs::write(place.path("settings.yaml"), settings).expect("is written");
+    let mut args = vec!["run", workflow.as_str(), "--recipe", "sim-h100", "--skip-preflight", "--out", "out"];
+    cluster.stop_scheduler();
+    let mut run = place.start(&args);
+    let first = run.until("the Job of intent", || job(&cluster));
+    run.kill();
+
+    // Someone who may not remove namespaces goes on with it.
+    args.push("--resume");
+    let restricted = cluster.kubeconfig_without("delete", "namespaces");
+    let mut run = place.start_as(&restricted, &args);
+    run.until("a new Job of intent", || job(&cluster).filter(|uid| *uid != first));
+    assert_eq!(settings_of(&cluster), "configmap/settings\n");
+    cluster.start_scheduler();
+    let stderr = run.exits(3);
+    assert!(stderr.contains("cleanup") && stderr.contains("denied"), "{stderr}");
+    assert!(cluster.left().contains("namespace/seatrial-"), "{}", cluster.left());
+
+    place.start(&args).exits(0);
+    place.assert_nothing_repeated("out");
+    assert_eq!(cluster.left() + &settings_of(&cluster), "");
 }

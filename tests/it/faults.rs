@@ -8,8 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use reqwest::{Certificate, Client, Identity};
 use serde_json::{Value, json};
 
-use crate::support::fault_proxy::{Fault, FaultProxy, Rule};
 use crate::support::cluster::{LeasedCluster, lease};
+use crate::support::fault_proxy::{Fault, FaultProxy, Rule};
 use crate::trial::{Site, nothing_left};
 
 const SHORT: &[&str] = &["snapshot", "conformance", "collect"];

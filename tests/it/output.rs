@@ -153,9 +153,9 @@ async fn the_printed_roles_are_what_a_run_needs_and_not_one_verb_less() {
                     rule["verbs"].as_array_mut().expect("verbs").retain(|have| have != verb);
                 }
             }
-            less.push(document.to_string());
+            less.push(document);
         }
-        cluster.apply(&less.join("\n---\n"));
+        cluster.apply(&json!({"apiVersion": "v1", "kind": "List", "items": less}).to_string());
         let named = format!("{verb} {resource}");
         eventually("the smaller role to be seen", std::time::Duration::from_secs(20), || {
             let ran = run(&owner, "less", &[]).ends();

@@ -122,8 +122,9 @@ impl LeasedCluster {
         let file = self.files.path().join(format!("{name}.kubeconfig"));
         std::fs::write(&file, self.kubeconfig_of(&name, token.trim())).expect("is written");
         // Roles take effect when the API server has seen them.
+        let other = if resource == "namespaces" { "nodes" } else { "namespaces" };
         super::eventually("the restricted user's role", Duration::from_secs(10), || {
-            let (may, _, _) = self.try_kubectl(&file, &["auth", "can-i", verb, "namespaces", "--all-namespaces", "--quiet"], "");
+            let (may, _, _) = self.try_kubectl(&file, &["auth", "can-i", verb, other, "--all-namespaces", "--quiet"], "");
             may.then_some(())
         });
         let (may, _, _) = self.try_kubectl(&file, &["auth", "can-i", verb, resource, "--all-namespaces", "--quiet"], "");

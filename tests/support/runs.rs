@@ -45,11 +45,16 @@ impl Workplace {
 
     /// Starts the program with the kubeconfig; its stderr goes to a file.
     pub(crate) fn start(&self, args: &[&str]) -> Running {
+        self.start_as(&self.kubeconfig, args)
+    }
+
+    /// The same with another kubeconfig.
+    pub(crate) fn start_as(&self, kubeconfig: &Path, args: &[&str]) -> Running {
         let log = tempfile::Builder::new().prefix("log-").tempfile_in(self.folder.path()).expect("a file").into_temp_path();
         let log = log.keep().expect("stays");
         let mut command = Command::new(env!("CARGO_BIN_EXE_seatrial"));
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.folder.path());
-        command.current_dir(self.folder.path()).args(args).arg("--kubeconfig").arg(&self.kubeconfig);
+        command.current_dir(self.folder.path()).args(args).arg("--kubeconfig").arg(kubeconfig);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log).expect("is written"));
         Running { child: command.spawn().expect("the program starts"), log }
     }
@@ -110,15 +115,15 @@ impl Workplace {
         assert!(counts["selected"].as_u64() > Some(0) && counts["selected"] == counts["pass"], "{results:#}");
     }
 
-    /// Verifies the one pointer that there is, and fails unless it has exactly one signature.
-    pub(crate) async fn assert_published_once(&self) {
+    /// Verifies the one pointer that there is, with this exit code, and fails unless it has exactly one signature.
+    pub(crate) async fn assert_published_once(&self, verified: i32) {
         let mut pointers = Vec::new();
         for folder in std::fs::read_dir(self.path("evidence")).expect("a pointer was written").flatten() {
             pointers.extend(std::fs::read_dir(folder.path()).expect("a folder").flatten().map(|entry| entry.path()));
         }
         let [pointer] = pointers.as_slice() else { panic!("{pointers:?}") };
         let shown = pointer.to_string_lossy();
-        self.bin(&["evidence", "verify", &shown, "--key", "keys/seatrial.pub", "--plain-http"]).exits(0);
+        self.bin(&["evidence", "verify", &shown, "--key", "keys/seatrial.pub", "--plain-http"]).exits(verified);
         let text = std::fs::read_to_string(pointer).expect("is there");
         let pointer: Value = seatrial::yaml::from_str(&text, "pointer").expect("is YAML");
         let name = pointer["bundle"]["repository"].as_str().expect("a repository").split_once('/').expect("host and name").1;
