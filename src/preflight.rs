@@ -17,6 +17,9 @@ pub fn base_access(own_namespace: bool) -> Vec<Access> {
         lease(&["create", "get", "update", "delete", "list", "watch"], Place::Lock),
         Access::read("", "namespaces"),
     ];
+    // What dead runs left is looked for in every kind; in a namespace of the administrator's it is removed one by one.
+    let verbs: &'static [&'static str] = if own_namespace { &["list"] } else { &["delete", "list", "watch"] };
+    accesses.extend(scratch::NAMESPACED.iter().map(|(_, _, group, resource)| Access { group, resource, verbs, place: Place::Scratch }));
     if own_namespace {
         accesses.push(Access { group: "", resource: "namespaces", verbs: &["create", "delete"], place: Place::Cluster });
     }

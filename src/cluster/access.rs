@@ -1,6 +1,7 @@
 //! What a step or check may do, and the question to the API server whether we may.
 
 use futures::StreamExt;
+use kube::core::{ApiResource, GroupVersionKind};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
@@ -61,12 +62,20 @@ const WELL_KNOWN: &[(&str, &str, &str, &str)] = &[
 ];
 
 impl Access {
-    /// Reading objects of a kind; none for kinds that only discovery knows, which preflight and roles cannot name beforehand.
+    /// Reading objects of a kind; none for kinds that only discovery knows, which preflight cannot ask about beforehand.
     #[must_use]
     pub fn read_of_kind(api_version: &str, kind: &str) -> Option<Self> {
         let known = WELL_KNOWN.iter().find(|known| (known.0, known.1) == (api_version, kind))?;
         Some(Self::read(known.2, known.3))
     }
+}
+
+/// The resource of a kind by the convention that all but a few kinds follow: group, plural.
+#[must_use]
+pub fn conventional_resource(api_version: &str, kind: &str) -> (String, String) {
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+    (resource.group, resource.plural)
 }
 
 /// One permission that is missing.

@@ -274,18 +274,18 @@ async fn outside_objects(cluster: &Cluster, kinds: &[(String, String)], run: &st
     Ok(found)
 }
 
-/// Kinds that checks and steps create in a namespace; workloads before what they hold.
-const NAMESPACED: &[(&str, &str)] = &[
-    ("batch/v1", "Job"),
-    ("apps/v1", "Deployment"),
-    ("v1", "Pod"),
-    ("resource.k8s.io/v1", "ResourceClaimTemplate"),
-    ("resource.k8s.io/v1", "ResourceClaim"),
+/// Kinds that checks and steps create in a namespace, with group and resource; workloads before what they hold.
+pub const NAMESPACED: &[(&str, &str, &str, &str)] = &[
+    ("batch/v1", "Job", "batch", "jobs"),
+    ("apps/v1", "Deployment", "apps", "deployments"),
+    ("v1", "Pod", "", "pods"),
+    ("resource.k8s.io/v1", "ResourceClaimTemplate", "resource.k8s.io", "resourceclaimtemplates"),
+    ("resource.k8s.io/v1", "ResourceClaim", "resource.k8s.io", "resourceclaims"),
 ];
 
 /// Removes a run's objects from a namespace that is not ours to remove.
 async fn sweep_namespace(cluster: &Cluster, namespace: &str, run: &str) -> Result<()> {
-    for (api_version, kind) in NAMESPACED {
+    for (api_version, kind, _, _) in NAMESPACED {
         let query = Query::within(namespace).labelled(format!("{MANAGED_BY}={OWNER},{RUN}={run}"));
         let objects = match cluster.list(api_version, kind, &query).await {
             Ok(objects) => objects,

@@ -65,6 +65,12 @@ fn access(inputs: &Inputs, _: &StepSpec) -> Vec<Access> {
     accesses
 }
 
+/// Kinds that health tests read and [`access`] does not know: `apiVersion`, `kind`.
+pub(super) fn other_kinds(inputs: &Inputs) -> Vec<(String, String)> {
+    let reads = load(inputs).unwrap_or_default().into_iter().flat_map(|test| test.reads());
+    reads.filter(|(api_version, kind)| Access::read_of_kind(api_version, kind).is_none()).collect()
+}
+
 fn timeout(inputs: &Inputs) -> Duration {
     let tests = load(inputs).unwrap_or_default();
     // Tests run side by side, so the longest decides; a read takes its own time beside the waiting.

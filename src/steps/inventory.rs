@@ -31,6 +31,13 @@ fn access(inputs: &Inputs, _: &StepSpec) -> Vec<Access> {
     kinds.collect()
 }
 
+/// Kinds that the recipe expects and [`access`] does not know: `apiVersion`, `kind`.
+pub(super) fn other_kinds(inputs: &Inputs) -> Vec<(String, String)> {
+    let expected = inputs.recipe.recipe.spec.expect.iter();
+    let other = expected.filter(|object| Access::read_of_kind(&object.api_version, &object.kind).is_none());
+    other.map(|object| (object.api_version.clone(), object.kind.clone())).collect()
+}
+
 /// What was found of one expected object.
 enum Found {
     Here {

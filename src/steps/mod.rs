@@ -10,7 +10,7 @@ mod settle;
 mod snapshot;
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -118,6 +118,12 @@ pub static ALL: &[&Step] =
 /// An internal error: workflows are checked when they are read.
 pub fn find(id: &str) -> Result<&'static Step> {
     ALL.iter().copied().find(|step| step.id == id).ok_or_else(|| Error::internal(format!("no step {id}")))
+}
+
+/// Kinds that recipe and health tests name and that only a cluster's discovery knows: `apiVersion`, `kind`.
+#[must_use]
+pub fn other_kinds(inputs: &Inputs) -> BTreeSet<(String, String)> {
+    [inventory::other_kinds(inputs), health::other_kinds(inputs)].concat().into_iter().collect()
 }
 
 /// Where evidence goes.
