@@ -237,7 +237,7 @@ impl Engine<'_> {
     async fn close(&self, corner: Corner, state: &mut State) {
         let clock = Instant::now();
         self.ui.waiting("what this run created to be gone");
-        let closed = corner.close().await;
+        let closed = corner.close(self.cluster).await;
         self.ui.clear_live();
         if let Err(error) = closed {
             let hint = "`seatrial cleanup` removes what is left once the run's Lease has expired";

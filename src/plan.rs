@@ -90,8 +90,8 @@ fn planned(inputs: &Inputs, step: &Step, spec: &StepSpec) -> Result<PlannedStep>
     let mut reads = BTreeSet::new();
     let mut creates = BTreeSet::new();
     for access in (step.access)(inputs, spec) {
-        let name = if access.group.is_empty() { access.resource.to_owned() } else { format!("{}.{}", access.resource, access.group) };
-        if access.place == Place::Cluster {
+        let name = if access.group.is_empty() { access.resource.to_string() } else { format!("{}.{}", access.resource, access.group) };
+        if access.place == Place::Cluster && !access.verbs.contains(&"create") {
             reads.insert(name)
         } else {
             creates.insert(name)

@@ -10,18 +10,20 @@ use crate::ui::Ui;
 /// What a run needs beside what its steps and checks declare: its Lease, the GPU lock, its namespace.
 #[must_use]
 pub fn base_access(own_namespace: bool) -> Vec<Access> {
-    let lease = |verbs: &'static [&'static str], place: Place| Access { group: "coordination.k8s.io", resource: "leases", verbs, place };
+    let lease = |verbs: &'static [&'static str], place: Place| Access::new("coordination.k8s.io", "leases", verbs, place);
+    // What an earlier process of this run, or a dead run, left is looked for by every kind that any run creates.
+    let swept = scratch::NAMESPACED
+        .iter()
+        .map(|(api_version, kind)| Access { place: Place::Scratch, ..Access::of_kind(api_version, kind, &["delete", "list", "watch"]) });
     let mut accesses = vec![
         lease(&["list"], Place::Cluster),
         lease(&["create", "get", "update", "patch", "delete", "list", "watch"], Place::Scratch),
         lease(&["create", "get", "update", "delete", "list", "watch"], Place::Lock),
         Access::read("", "namespaces"),
     ];
-    // What dead runs left is looked for in every kind; in a namespace of the administrator's it is removed one by one.
-    let verbs: &'static [&'static str] = if own_namespace { &["list"] } else { &["delete", "list", "watch"] };
-    accesses.extend(scratch::NAMESPACED.iter().map(|(_, _, group, resource)| Access { group, resource, verbs, place: Place::Scratch }));
+    accesses.extend(swept);
     if own_namespace {
-        accesses.push(Access { group: "", resource: "namespaces", verbs: &["create", "delete"], place: Place::Cluster });
+        accesses.push(Access::new("", "namespaces", &["create", "delete"], Place::Cluster));
     }
     accesses
 }

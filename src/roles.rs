@@ -1,14 +1,13 @@
 //! The exact roles that a run needs, derived from what steps and checks declare.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::cluster::access::conventional_resource;
 use crate::cluster::{Access, Place};
 use crate::error::Result;
 use crate::preflight;
-use crate::steps::{self, Inputs};
+use crate::steps::Inputs;
 use crate::yaml;
 
 /// Name of the roles.
@@ -23,7 +22,6 @@ pub fn to_yaml(inputs: &Inputs, namespace: Option<&str>, user: Option<&str>) -> 
     let of = |place: Place| rules(accesses.iter().filter(move |access| access.place == place));
     let mut documents = Vec::new();
     let mut cluster_rules = of(Place::Cluster);
-    cluster_rules.extend(other_kinds(inputs));
     let lock_namespace = namespace.unwrap_or("default");
     match namespace {
         Some(namespace) => {
@@ -46,32 +44,13 @@ pub fn to_yaml(inputs: &Inputs, namespace: Option<&str>, user: Option<&str>) -> 
     Ok(texts.join("---\n"))
 }
 
-/// Custom resources that recipe and health tests read, and whatever set-up applies. No cluster is asked here, so their plurals are the conventional ones.
-fn other_kinds(inputs: &Inputs) -> Vec<Value> {
-    let rule = |api_version: &str, kind: &str, verbs: &[&str]| {
-        let (group, resource) = conventional_resource(api_version, kind);
-        json!({"apiGroups": [group], "resources": [resource], "verbs": verbs})
-    };
-    let read = steps::other_kinds(inputs).into_iter().map(|(api_version, kind)| rule(&api_version, &kind, &["get", "list", "watch"]));
-    let field = |object: &Value, name: &str| object[name].as_str().unwrap_or_default().to_owned();
-    let applied: BTreeSet<(String, String)> = inputs
-        .workflow
-        .manifests
-        .iter()
-        .filter(|_| inputs.behavioral)
-        .map(|object| (field(object, "apiVersion"), field(object, "kind")))
-        .collect();
-    let applied = applied.iter().map(|(api_version, kind)| rule(api_version, kind, &["create", "delete", "get", "list", "patch", "watch"]));
-    read.chain(applied).collect()
-}
-
 /// One rule per API group and set of verbs, sorted.
 fn rules<'a>(accesses: impl Iterator<Item = &'a Access>) -> Vec<Value> {
     let mut grouped: BTreeMap<(&str, Vec<&str>), Vec<&str>> = BTreeMap::new();
     for access in accesses {
         let mut verbs = access.verbs.to_vec();
         verbs.sort_unstable();
-        grouped.entry((access.group, verbs)).or_default().push(access.resource);
+        grouped.entry((access.group.as_ref(), verbs)).or_default().push(access.resource.as_ref());
     }
     let rule = |((group, verbs), mut resources): ((&str, Vec<&str>), Vec<&str>)| {
         resources.sort_unstable();
@@ -128,16 +107,6 @@ mod tests {
             assert!(!cluster_role.contains(verb), "{verb} in\n{cluster_role}");
         }
         assert!(text.contains("namespace: trials"));
-    }
-
-    #[test]
-    fn custom_resources_of_the_recipe_can_be_read_and_what_is_swept_can_be_listed() {
-        let text = to_yaml(&inputs(true), Some("trials"), None).expect("roles");
-        let (cluster_role, role) = text.split_once("---").expect("two documents");
-        assert!(cluster_role.contains("- nvidia.com\n  resources:\n  - clusterpolicies\n"), "{cluster_role}");
-        for resource in ["deployments", "jobs", "pods", "resourceclaims", "resourceclaimtemplates"] {
-            assert!(role.contains(&format!("- {resource}\n")), "{resource} in\n{role}");
-        }
     }
 
     #[test]

@@ -90,27 +90,24 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
         plan.check_budget(budget)?;
     }
     confirm(&args, &cx.ui, &cluster, &look, &plan)?;
-    let header = header(&inputs, &look)?;
-    let journal = match earlier {
-        Some(journal) => same_run(journal, &header)?,
-        None => {
-            let out = args.out.clone().unwrap_or_else(|| Path::new("out").join(&header.run));
-            Journal::create(&out, header)?
-        }
-    };
-    run(&args, &cx, &cluster, &look, Prepared { inputs, plan, journal }).await
+    let mut header = header(&inputs, &look)?;
+    if let Some(journal) = &earlier {
+        same_run(journal, &header)?;
+        header = journal.header().clone();
+    }
+    run(&args, &cx, &cluster, &look, Prepared { inputs, plan, header, earlier }).await
 }
 
 struct Prepared {
     inputs: Inputs,
     plan: Plan,
-    journal: Journal,
+    header: Header,
+    earlier: Option<Journal>,
 }
 
 async fn run(args: &Args, cx: &Cx, cluster: &Cluster, look: &Snapshot, prepared: Prepared) -> Result<Exit> {
-    let Prepared { inputs, plan, journal } = prepared;
-    let header = journal.header().clone();
-    let out = journal.folder().to_owned();
+    let Prepared { inputs, plan, header, earlier } = prepared;
+    let out = args.out.clone().unwrap_or_else(|| Path::new("out").join(&header.run));
     progress::head(&cx.ui, &format!("run {}", plan.workflow), &header.run, cluster.context(), look);
     let place = scratch::Place {
         run: header.run.clone(),
@@ -122,6 +119,9 @@ async fn run(args: &Args, cx: &Cx, cluster: &Cluster, look: &Snapshot, prepared:
         preflight::permissions(cluster, &inputs, &place, &cx.ui).await?;
         preflight::registry(&inputs.publishing, &cx.ui).await?;
     }
+    // Only now: a run that was refused leaves no directory behind.
+    let resumed = earlier.is_some();
+    let journal = earlier.map_or_else(|| Journal::create(&out, header.clone()), Ok)?;
     if inputs.behavioral {
         sweep(cluster, &header.run, &cx.ui).await?;
     }
@@ -136,7 +136,7 @@ async fn run(args: &Args, cx: &Cx, cluster: &Cluster, look: &Snapshot, prepared:
     let cancel = CancellationToken::new();
     let signals = tokio::spawn(cancel_on_signal(cancel.clone(), cx.ui.clone()));
     let mut engine = Engine { inputs: &inputs, cluster, journal, ui: &cx.ui, cancel, fail_fast: args.fail_fast };
-    let state = engine.run(Corner::new(place), &mut facts).await?;
+    let state = engine.run(Corner::new(place).used(resumed && inputs.behavioral), &mut facts).await?;
     signals.abort();
     let report = collect::report(&inputs, &state, &facts)?;
     let exit = report.exit();
@@ -186,7 +186,7 @@ fn header(inputs: &Inputs, look: &Snapshot) -> Result<Header> {
 }
 
 /// A run goes on only if it is still about the same things.
-fn same_run(journal: Journal, now: &Header) -> Result<Journal> {
+fn same_run(journal: &Journal, now: &Header) -> Result<()> {
     let then = journal.header();
     let differs = [
         ("version of seatrial", then.tool == now.tool),
@@ -195,7 +195,7 @@ fn same_run(journal: Journal, now: &Header) -> Result<Journal> {
         ("cluster", then.cluster == now.cluster),
     ];
     match differs.iter().find(|(_, same)| !same) {
-        None => Ok(journal),
+        None => Ok(()),
         Some((what, _)) => Err(Error::usage(format!("resume run {}: it was begun with another {what}", then.run))
             .hint("start a new run with another --out, or give the flags of that run")),
     }
@@ -225,7 +225,11 @@ async fn sweep(cluster: &Cluster, run: &str, ui: &Ui) -> Result<()> {
     };
     for remains in found {
         ui.line(format!("   removing what run {} left: {} objects", remains.run, remains.objects.len()));
-        scratch::remove_remains(cluster, &remains).await?;
+        match scratch::remove_remains(cluster, &remains).await {
+            // It may lie in a namespace that is not ours: its owner's next run, or `seatrial cleanup`, removes it.
+            Err(error) if error.kind() == Kind::Denied => ui.warn(format!("not all of it could be removed: {}", error.chain())),
+            other => other?,
+        }
     }
     Ok(())
 }

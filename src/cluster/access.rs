@@ -1,5 +1,7 @@
 //! What a step or check may do, and the question to the API server whether we may.
 
+use std::borrow::Cow;
+
 use futures::StreamExt;
 use kube::core::{ApiResource, GroupVersionKind};
 use schemars::JsonSchema;
@@ -22,12 +24,12 @@ pub enum Place {
 }
 
 /// Some verbs on one resource in one place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 pub struct Access {
     /// API group; empty for the core group.
-    pub group: &'static str,
+    pub group: Cow<'static, str>,
     /// Plural resource name.
-    pub resource: &'static str,
+    pub resource: Cow<'static, str>,
     /// Verbs, as RBAC spells them.
     pub verbs: &'static [&'static str],
     /// Where.
@@ -38,44 +40,36 @@ impl Access {
     /// Reading a resource in the whole cluster: get, list and watch.
     #[must_use]
     pub const fn read(group: &'static str, resource: &'static str) -> Self {
-        Self { group, resource, verbs: &["get", "list", "watch"], place: Place::Cluster }
+        Self::new(group, resource, &["get", "list", "watch"], Place::Cluster)
+    }
+
+    /// Some verbs on a resource.
+    #[must_use]
+    pub const fn new(group: &'static str, resource: &'static str, verbs: &'static [&'static str], place: Place) -> Self {
+        Self { group: Cow::Borrowed(group), resource: Cow::Borrowed(resource), verbs, place }
+    }
+
+    /// Some verbs in the whole cluster on a kind that a recipe, a health test or a workflow names.
+    ///
+    /// Only a cluster knows how it calls the resource of a kind; this is the name that API authors make of it by convention: lower case, plural.
+    #[must_use]
+    pub fn of_kind(api_version: &str, kind: &str, verbs: &'static [&'static str]) -> Self {
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+        Self { group: Cow::Owned(resource.group), resource: Cow::Owned(resource.plural), verbs, place: Place::Cluster }
+    }
+
+    /// Reading a kind in the whole cluster, as [`Access::of_kind`] names it.
+    #[must_use]
+    pub fn read_kind(api_version: &str, kind: &str) -> Self {
+        Self::of_kind(api_version, kind, &["get", "list", "watch"])
     }
 
     /// Making a resource in the run's own namespace, watching it and removing it.
     #[must_use]
     pub const fn scratch(group: &'static str, resource: &'static str) -> Self {
-        Self { group, resource, verbs: &["create", "delete", "get", "list", "watch"], place: Place::Scratch }
+        Self::new(group, resource, &["create", "delete", "get", "list", "watch"], Place::Scratch)
     }
-}
-
-/// Kinds of Kubernetes itself that recipes and health tests name: apiVersion, kind, group, resource.
-const WELL_KNOWN: &[(&str, &str, &str, &str)] = &[
-    ("apiextensions.k8s.io/v1", "CustomResourceDefinition", "apiextensions.k8s.io", "customresourcedefinitions"),
-    ("apps/v1", "DaemonSet", "apps", "daemonsets"),
-    ("apps/v1", "Deployment", "apps", "deployments"),
-    ("apps/v1", "StatefulSet", "apps", "statefulsets"),
-    ("resource.k8s.io/v1", "DeviceClass", "resource.k8s.io", "deviceclasses"),
-    ("v1", "Namespace", "", "namespaces"),
-    ("v1", "Node", "", "nodes"),
-    ("v1", "Pod", "", "pods"),
-    ("v1", "Service", "", "services"),
-];
-
-impl Access {
-    /// Reading objects of a kind; none for kinds that only discovery knows, which preflight cannot ask about beforehand.
-    #[must_use]
-    pub fn read_of_kind(api_version: &str, kind: &str) -> Option<Self> {
-        let known = WELL_KNOWN.iter().find(|known| (known.0, known.1) == (api_version, kind))?;
-        Some(Self::read(known.2, known.3))
-    }
-}
-
-/// The resource of a kind by the convention that all but a few kinds follow: group, plural.
-#[must_use]
-pub fn conventional_resource(api_version: &str, kind: &str) -> (String, String) {
-    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
-    (resource.group, resource.plural)
 }
 
 /// One permission that is missing.
@@ -110,7 +104,7 @@ impl Cluster {
                 Place::Lock => Some(lock.to_owned()),
             };
             for verb in access.verbs {
-                questions.push((access.group, access.resource, *verb, namespace.clone()));
+                questions.push((access.group.as_ref(), access.resource.as_ref(), *verb, namespace.clone()));
             }
         }
         questions.sort();
@@ -135,5 +129,18 @@ impl Cluster {
         }
         let resource = if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
         Ok(Some(Missing { verb: verb.to_owned(), resource, namespace }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_resource_of_a_kind_is_named_by_convention() {
+        let named = |kind: &str| Access::read_kind("example.com/v1", kind).resource.into_owned();
+        assert_eq!(["ClusterPolicy", "DeviceClass", "Gateway", "Pod"].map(named), ["clusterpolicies", "deviceclasses", "gateways", "pods"]);
+        assert_eq!(Access::read_kind("apps/v1", "Deployment"), Access::read("apps", "deployments"));
+        assert_eq!(Access::read_kind("v1", "Node"), Access::read("", "nodes"));
     }
 }

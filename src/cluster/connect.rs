@@ -56,7 +56,12 @@ impl Cluster {
         let doing = format!("connect to {server} (context {context})");
         let client = Client::try_from(config).map_err(|error| Error::usage(format!("{doing}: {error}")))?;
         let mut cluster = Self { client, context, kinds: Arc::default(), retries: Arc::default(), skew: jiff::SignedDuration::ZERO };
-        cluster.skew = cluster.retried(&doing, || cluster.measure_skew(&doing)).await?;
+        let asked = cluster.retried(&doing, || cluster.measure_skew(&doing));
+        cluster.skew = match tokio::time::timeout(limits::CONNECT, asked).await {
+            Ok(answer) => answer?,
+            // One that takes connections and says nothing would otherwise be asked again and again.
+            Err(_) => return Err(trouble::too_slow(&doing, limits::CONNECT)),
+        };
         Ok(cluster)
     }
 

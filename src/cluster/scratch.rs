@@ -16,8 +16,10 @@ pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 pub const OWNER: &str = "seatrial";
 /// Label that names the run.
 pub const RUN: &str = "seatrial.dev/run";
-/// Label on Leases of runs, which tells them from the GPU lock.
-const ROLE: &str = "seatrial.dev/role";
+/// Label that says what an object is for: a run's Lease (`run`), the GPU lock (`gpus`), what set-up applied ([`SETUP`]).
+pub const ROLE: &str = "seatrial.dev/role";
+/// Value of [`ROLE`] on what set-up applied, which stays until the run ends.
+pub const SETUP: &str = "setup";
 /// Annotation on a run's Lease: the kinds that it creates outside its namespace, as `apiVersion/kind` separated by spaces.
 const CREATES: &str = "seatrial.dev/creates";
 
@@ -56,30 +58,26 @@ impl Place {
 pub struct Scratch {
     cluster: Cluster,
     place: Place,
-    own_namespace: Option<ObjectRef>,
     lease: HeldLease,
 }
 
 impl Scratch {
     /// Makes the namespace (or uses the administrator's) and takes the run's Lease.
     ///
-    /// What an earlier process of the same run left there is removed first.
+    /// What checks of an earlier process of the same run left there is removed first; what its set-up applied stays.
     ///
     /// # Errors
     /// [`Kind::Denied`] and the like; nothing is left when it fails.
     pub async fn open(cluster: &Cluster, place: Place) -> Result<Self> {
         let name = place.namespace();
-        let own_namespace = if place.namespace.is_some() {
-            sweep_namespace(cluster, &name, &place.run).await?;
-            None
-        } else {
-            let stale = Query::all().labelled(format!("{RUN}={}", place.run)).named(&name);
-            for namespace in cluster.list("v1", "Namespace", &stale).await? {
-                remove_and_wait(cluster, &ObjectRef::of(&namespace)).await?;
-            }
+        let mut made = None;
+        if place.namespace.is_none() && !adopt_namespace(cluster, &place).await? {
             let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": place.labels()}});
-            Some(ObjectRef::of(&cluster.create(&namespace).await?))
-        };
+            made = Some(ObjectRef::of(&cluster.create(&namespace).await?));
+        }
+        if made.is_none() {
+            sweep_namespace(cluster, &name, &format!("{RUN}={},{ROLE}!={SETUP}", place.run)).await?;
+        }
         let spec = LeaseSpec {
             namespace: name.clone(),
             name: format!("seatrial-run-{}", place.run),
@@ -89,7 +87,7 @@ impl Scratch {
         };
         let creates = place.creates.iter().map(|(api_version, kind)| format!("{api_version}/{kind}")).collect::<Vec<_>>().join(" ");
         let taken = cluster.take_lease(&spec, limits::CLEANUP, |_| {}).await;
-        let lease = match (taken, &own_namespace) {
+        let lease = match (taken, &made) {
             (Ok(lease), _) => lease,
             (Err(error), Some(namespace)) => {
                 // The first error is the one to report.
@@ -105,7 +103,7 @@ impl Scratch {
             });
             cluster.apply(&note, OWNER, false).await.context("note what set-up will create")?;
         }
-        Ok(Self { cluster: cluster.clone(), place, own_namespace, lease })
+        Ok(Self { cluster: cluster.clone(), place, lease })
     }
 
     /// The namespace's name.
@@ -157,16 +155,59 @@ impl Scratch {
     /// # Errors
     /// [`Kind::Timeout`] if something is still there after [`limits::CLEANUP`]; the message names it.
     pub async fn close(self) -> Result<()> {
-        for object in outside_objects(&self.cluster, &self.place.creates, &self.place.run).await? {
-            remove_and_wait(&self.cluster, &object).await?;
-        }
-        let swept = match &self.own_namespace {
-            Some(namespace) => remove_and_wait(&self.cluster, namespace).await,
-            None => sweep_namespace(&self.cluster, &self.place.namespace(), &self.place.run).await,
-        };
-        swept?;
-        self.lease.release(&self.cluster).await
+        remove_objects(&self.cluster, &self.place).await?;
+        // Only now: while it is held, nobody else takes the run for dead and sweeps beside us.
+        self.lease.release(&self.cluster).await?;
+        remove_leases(&self.cluster, &self.place).await
     }
+}
+
+/// Removes everything that an earlier process of a run left, its Leases last.
+///
+/// # Errors
+/// As [`Scratch::close`].
+pub async fn remove_run(cluster: &Cluster, place: &Place) -> Result<()> {
+    remove_objects(cluster, place).await?;
+    remove_leases(cluster, place).await
+}
+
+/// Removes what set-up applied (the last first) and the run's namespace, or its objects in the administrator's.
+async fn remove_objects(cluster: &Cluster, place: &Place) -> Result<()> {
+    let ours = format!("{MANAGED_BY}={OWNER},{RUN}={}", place.run);
+    for object in outside_objects(cluster, &place.creates, &place.run).await? {
+        remove_and_wait(cluster, &object).await?;
+    }
+    if place.namespace.is_some() {
+        sweep_namespace(cluster, &place.namespace(), &ours).await?;
+    } else {
+        for namespace in cluster.list("v1", "Namespace", &Query::all().labelled(ours.as_str()).named(&place.namespace())).await? {
+            remove_and_wait(cluster, &ObjectRef::of(&namespace)).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes the run's Lease and the GPU lock, where nobody of the run lives to hold them.
+async fn remove_leases(cluster: &Cluster, place: &Place) -> Result<()> {
+    let ours = format!("{MANAGED_BY}={OWNER},{RUN}={}", place.run);
+    let leases = Query::within(&place.lock_namespace()).labelled(ours);
+    for lease in cluster.list("coordination.k8s.io/v1", "Lease", &leases).await? {
+        // One that another run takes over in this moment is that run's.
+        remove_and_wait(cluster, &ObjectRef::as_seen(&lease)).await?;
+    }
+    Ok(())
+}
+
+/// True if the namespace of an earlier process of the same run is there and can be used; one that is ending is waited for.
+async fn adopt_namespace(cluster: &Cluster, place: &Place) -> Result<bool> {
+    let ours = Query::all().labelled(format!("{RUN}={}", place.run)).named(&place.namespace());
+    for namespace in cluster.list("v1", "Namespace", &ours).await? {
+        if namespace["metadata"]["deletionTimestamp"].is_null() {
+            return Ok(true);
+        }
+        remove_and_wait(cluster, &ObjectRef::of(&namespace)).await?;
+    }
+    Ok(false)
 }
 
 /// Takes the lock under which GPUs are held, waiting for other runs.
@@ -235,7 +276,7 @@ pub async fn remove_remains(cluster: &Cluster, remains: &Remains) -> Result<()> 
         if object.kind == "Lease"
             && let Some(namespace) = &object.namespace
         {
-            sweep_namespace(cluster, namespace, &remains.run).await?;
+            sweep_namespace(cluster, namespace, &format!("{MANAGED_BY}={OWNER},{RUN}={}", remains.run)).await?;
         }
         remove_and_wait(cluster, object).await?;
     }
@@ -274,19 +315,19 @@ async fn outside_objects(cluster: &Cluster, kinds: &[(String, String)], run: &st
     Ok(found)
 }
 
-/// Kinds that checks and steps create in a namespace, with group and resource; workloads before what they hold.
-pub const NAMESPACED: &[(&str, &str, &str, &str)] = &[
-    ("batch/v1", "Job", "batch", "jobs"),
-    ("apps/v1", "Deployment", "apps", "deployments"),
-    ("v1", "Pod", "", "pods"),
-    ("resource.k8s.io/v1", "ResourceClaimTemplate", "resource.k8s.io", "resourceclaimtemplates"),
-    ("resource.k8s.io/v1", "ResourceClaim", "resource.k8s.io", "resourceclaims"),
+/// Kinds that checks and steps create in a namespace; workloads before what they hold.
+pub const NAMESPACED: &[(&str, &str)] = &[
+    ("batch/v1", "Job"),
+    ("apps/v1", "Deployment"),
+    ("v1", "Pod"),
+    ("resource.k8s.io/v1", "ResourceClaimTemplate"),
+    ("resource.k8s.io/v1", "ResourceClaim"),
 ];
 
-/// Removes a run's objects from a namespace that is not ours to remove.
-async fn sweep_namespace(cluster: &Cluster, namespace: &str, run: &str) -> Result<()> {
-    for (api_version, kind, _, _) in NAMESPACED {
-        let query = Query::within(namespace).labelled(format!("{MANAGED_BY}={OWNER},{RUN}={run}"));
+/// Removes a run's objects, given by their labels, from a namespace that stays.
+async fn sweep_namespace(cluster: &Cluster, namespace: &str, labels: &str) -> Result<()> {
+    for (api_version, kind) in NAMESPACED {
+        let query = Query::within(namespace).labelled(labels);
         let objects = match cluster.list(api_version, kind, &query).await {
             Ok(objects) => objects,
             // An API server without DRA serves no claims, so there are none to sweep.

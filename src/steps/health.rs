@@ -53,22 +53,15 @@ fn load(inputs: &Inputs) -> Result<Vec<Test>> {
     Ok(tests)
 }
 
-/// Kinds of Kubernetes itself that health tests read; others are only known after discovery.
 fn access(inputs: &Inputs, _: &StepSpec) -> Vec<Access> {
     let reads = load(inputs).unwrap_or_default().iter().flat_map(Test::reads).collect::<Vec<_>>();
-    let mut accesses: Vec<Access> = reads.iter().filter_map(|(api_version, kind)| Access::read_of_kind(api_version, kind)).collect();
+    let mut accesses: Vec<Access> = reads.iter().map(|(api_version, kind)| Access::read_kind(api_version, kind)).collect();
     for id in &inputs.recipe.recipe.spec.checks.deployment {
         if let Ok(crate::checks::Known::Built(check)) = crate::checks::find(id) {
             accesses.extend_from_slice(check.access);
         }
     }
     accesses
-}
-
-/// Kinds that health tests read and [`access`] does not know: `apiVersion`, `kind`.
-pub(super) fn other_kinds(inputs: &Inputs) -> Vec<(String, String)> {
-    let reads = load(inputs).unwrap_or_default().into_iter().flat_map(|test| test.reads());
-    reads.filter(|(api_version, kind)| Access::read_of_kind(api_version, kind).is_none()).collect()
 }
 
 fn timeout(inputs: &Inputs) -> Duration {

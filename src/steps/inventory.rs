@@ -27,15 +27,7 @@ pub(super) static STEP: Step = Step {
 };
 
 fn access(inputs: &Inputs, _: &StepSpec) -> Vec<Access> {
-    let kinds = inputs.recipe.recipe.spec.expect.iter().filter_map(|object| Access::read_of_kind(&object.api_version, &object.kind));
-    kinds.collect()
-}
-
-/// Kinds that the recipe expects and [`access`] does not know: `apiVersion`, `kind`.
-pub(super) fn other_kinds(inputs: &Inputs) -> Vec<(String, String)> {
-    let expected = inputs.recipe.recipe.spec.expect.iter();
-    let other = expected.filter(|object| Access::read_of_kind(&object.api_version, &object.kind).is_none());
-    other.map(|object| (object.api_version.clone(), object.kind.clone())).collect()
+    inputs.recipe.recipe.spec.expect.iter().map(|object| Access::read_kind(&object.api_version, &object.kind)).collect()
 }
 
 /// What was found of one expected object.

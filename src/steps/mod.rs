@@ -10,7 +10,7 @@ mod settle;
 mod snapshot;
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -118,12 +118,6 @@ pub static ALL: &[&Step] =
 /// An internal error: workflows are checked when they are read.
 pub fn find(id: &str) -> Result<&'static Step> {
     ALL.iter().copied().find(|step| step.id == id).ok_or_else(|| Error::internal(format!("no step {id}")))
-}
-
-/// Kinds that recipe and health tests name and that only a cluster's discovery knows: `apiVersion`, `kind`.
-#[must_use]
-pub fn other_kinds(inputs: &Inputs) -> BTreeSet<(String, String)> {
-    [inventory::other_kinds(inputs), health::other_kinds(inputs)].concat().into_iter().collect()
 }
 
 /// Where evidence goes.
@@ -237,6 +231,8 @@ impl Sink {
 /// The run's corner of the cluster, opened when the first step wants to create something.
 pub struct Corner {
     place: scratch::Place,
+    /// An earlier process of the run may have left something there.
+    used: bool,
     opened: OnceCell<Scratch>,
     opening: Notify,
 }
@@ -245,7 +241,13 @@ impl Corner {
     /// A corner that is not opened yet.
     #[must_use]
     pub fn new(place: scratch::Place) -> Self {
-        Self { place, opened: OnceCell::new(), opening: Notify::new() }
+        Self { place, used: false, opened: OnceCell::new(), opening: Notify::new() }
+    }
+
+    /// The same for a run that goes on: what its earlier process left is removed at the end, even if nothing more is created.
+    #[must_use]
+    pub fn used(self, used: bool) -> Self {
+        Self { used, ..self }
     }
 
     /// The corner, opened now if it was not.
@@ -275,13 +277,14 @@ impl Corner {
         }
     }
 
-    /// Removes what was created; nothing if it was never opened.
+    /// Removes what was created, by this process or an earlier one of the run.
     ///
     /// # Errors
     /// As [`Scratch::close`].
-    pub async fn close(self) -> Result<()> {
+    pub async fn close(self, cluster: &Cluster) -> Result<()> {
         match self.opened.into_inner() {
             Some(scratch) => scratch.close().await,
+            None if self.used => scratch::remove_run(cluster, &self.place).await,
             None => Ok(()),
         }
     }

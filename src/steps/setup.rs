@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::cluster::scratch::OWNER;
+use serde_json::json;
+
+use crate::cluster::scratch::{OWNER, ROLE, SETUP};
 use crate::cluster::{Access, ObjectRef};
 use crate::error::{Error, Kind, Result};
 use crate::limits;
@@ -17,13 +19,18 @@ pub(super) static STEP: Step = Step {
     needs: &[Fact::Snapshot],
     provides: Some(Fact::Installed),
     cluster: true,
-    access: |_, _| {
-        vec![
+    access: |inputs, _| {
+        let mut accesses = vec![
             Access::read("", "nodes"),
             Access::read("apps", "deployments"),
             Access::read("apps", "daemonsets"),
             Access::read("apps", "statefulsets"),
-        ]
+        ];
+        let applied = &["create", "delete", "get", "list", "patch", "watch"];
+        accesses.extend(
+            inputs.workflow.manifests.iter().map(ObjectRef::of).map(|object| Access::of_kind(&object.api_version, &object.kind, applied)),
+        );
+        accesses
     },
     gpus: no_gpus,
     tests: no_tests,
@@ -76,6 +83,8 @@ async fn apply(cx: &StepCx<'_>, manifest: &serde_json::Value) -> Result<ObjectRe
             .hint("remove it, or take it out of the workflow's manifests: set-up never changes what it did not make"));
     }
     let namespaced = cx.cluster.is_namespaced(&named.api_version, &named.kind).await?;
-    let object = cx.cluster.apply(&scratch.own(manifest.clone(), namespaced), OWNER, false).await?;
+    let mut owned = scratch.own(manifest.clone(), namespaced);
+    owned["metadata"]["labels"][ROLE] = json!(SETUP);
+    let object = cx.cluster.apply(&owned, OWNER, false).await?;
     Ok(ObjectRef::of(&object))
 }

@@ -1,5 +1,9 @@
 //! Integration tests: the program against real servers.
 
+mod bad_input;
+mod concurrent;
+mod crash;
+mod output;
 mod roles;
 mod sim;
 #[path = "../support/mod.rs"]
