@@ -4,7 +4,6 @@ mod bad_input;
 mod concurrent;
 mod crash;
 mod output;
-mod roles;
 mod sim;
 #[path = "../support/mod.rs"]
 mod support;
