@@ -2,6 +2,7 @@
 
 #[path = "registry/auth.rs"]
 mod auth;
+#[expect(dead_code, reason = "other tests use the other faults")]
 #[path = "support/fault_proxy.rs"]
 mod fault_proxy;
 #[path = "registry/faults.rs"]

@@ -116,8 +116,8 @@ async fn run(cx: &StepCx<'_>) -> Result<Outcome> {
 async fn try_out(cx: &StepCx<'_>, spec: &IntentSpec) -> Result<Outcome> {
     let scratch = cx.scratch().await?;
     let lock = cx.lock_gpus().await?;
-    let outcome = match busy(cx, spec).await {
-        Ok(Some(busy)) => Ok(busy),
+    let outcome = match no_room(cx, spec).await {
+        Ok(Some(outcome)) => Ok(outcome),
         Ok(None) => Workload { cx, scratch, spec }.run().await,
         Err(error) => Err(error),
     };
@@ -125,15 +125,17 @@ async fn try_out(cx: &StepCx<'_>, spec: &IntentSpec) -> Result<Outcome> {
     outcome
 }
 
-/// An error outcome if there are not enough free GPUs of the wanted sort to look at.
-async fn busy(cx: &StepCx<'_>, spec: &IntentSpec) -> Result<Option<Outcome>> {
+/// An outcome instead of a trial: a failure if the pods would not fit even if nothing else ran, an error if GPUs that would do are taken.
+async fn no_room(cx: &StepCx<'_>, spec: &IntentSpec) -> Result<Option<Outcome>> {
     let vendor = cx.inputs.vendor()?;
     let everything = Query::all();
-    let fitting: u64 = match spec.allocation {
+    // GPUs per place from which one pod can have them: when nothing runs, and now.
+    let (all, free): (Vec<u64>, Vec<u64>) = match spec.allocation {
         Allocation::DevicePlugin => {
             let (objects, pods) = tokio::try_join!(cx.cluster.list("v1", "Node", &everything), cx.cluster.list("v1", "Pod", &everything))?;
-            let free = probe::free_gpus(&nodes::read(&objects, None), &pods, vendor);
-            free.values().map(|free| free / u64::from(spec.gpus_per_pod)).sum()
+            let nodes = nodes::read(&objects, None);
+            let room = |pods: &[Value]| probe::free_gpus(&nodes, pods, vendor).into_values().collect();
+            (room(&[]), room(&pods))
         }
         Allocation::Dra => {
             let version = probe::dra_required(cx.cluster).await?;
@@ -141,14 +143,29 @@ async fn busy(cx: &StepCx<'_>, spec: &IntentSpec) -> Result<Option<Outcome>> {
                 cx.cluster.list(&version, "ResourceSlice", &everything),
                 cx.cluster.list(&version, "ResourceClaim", &everything)
             )?;
-            probe::free_devices(&pools::group(&slices), &claims, vendor).len() as u64 / u64::from(spec.gpus_per_pod)
+            let pools = pools::group(&slices);
+            let room = |claims: &[Value]| {
+                pools.iter().map(|pool| probe::free_devices(std::slice::from_ref(pool), claims, vendor).len() as u64).collect()
+            };
+            (room(&[]), room(&claims))
         }
     };
-    if fitting >= u64::from(spec.pods) {
-        return Ok(None);
+    Ok(judge_room(spec, &all, &free))
+}
+
+/// Judges GPUs per node or pool, all and free, against what the intent wants; pure.
+fn judge_room(spec: &IntentSpec, all: &[u64], free: &[u64]) -> Option<Outcome> {
+    let fitting = |room: &[u64]| room.iter().map(|gpus| gpus / u64::from(spec.gpus_per_pod)).sum::<u64>();
+    let (ever, now) = (fitting(all), fitting(free));
+    let wanted = format!("{} pods with {} GPUs each are wanted", spec.pods, spec.gpus_per_pod);
+    if ever < u64::from(spec.pods) {
+        let message = format!("{wanted}, {ever} would fit if nothing else ran");
+        return Some(
+            Outcome::fail(message).fix("compare what each node advertises with what a pod wants: `seatrial explain gpu-capacity`"),
+        );
     }
-    let message = format!("{} pods with {} GPUs each are wanted, {fitting} would find them free", spec.pods, spec.gpus_per_pod);
-    Ok(Some(Outcome::error(ErrorReason::Busy, message).fix("free GPUs, or wait until other workloads have ended")))
+    let busy = || Outcome::error(ErrorReason::Busy, format!("{wanted}, {now} would find them free"));
+    (now < u64::from(spec.pods)).then(|| busy().fix("free GPUs, or wait until other workloads have ended"))
 }
 
 /// One Job or Deployment, from creation to removal.
@@ -254,7 +271,7 @@ impl Workload<'_> {
         match state {
             Ok(()) => {}
             Err(error) if error.kind() == Kind::Timeout => {
-                let why = last.waiting.clone().unwrap_or_else(|| "no scheduler has looked at the others".to_owned());
+                let why = last.waiting.clone().unwrap_or_else(|| "no scheduler has looked at the rest".to_owned());
                 return Ok(Outcome::fail(format!(
                     "{} of {wanted} pods of {workload} run after {} s: {why}",
                     last.running.len(),
@@ -335,6 +352,24 @@ fn together(pods: &[&Value]) -> Together {
 #[cfg(test)]
 mod unit {
     use super::*;
+
+    #[test]
+    fn pods_that_never_fit_are_a_failure_and_gpus_that_are_taken_are_busy() {
+        let spec = IntentSpec {
+            pods: 2,
+            gpus_per_pod: 8,
+            allocation: Allocation::DevicePlugin,
+            image: String::new(),
+            command: vec![],
+            timeout_seconds: 1,
+        };
+        let verdict = |all: &[u64], free: &[u64]| judge_room(&spec, all, free).map(|outcome| outcome.verdict);
+        assert_eq!(verdict(&[8, 8], &[8, 8]), None);
+        assert_eq!(verdict(&[8, 8], &[8, 7]), Some(Verdict::Error(ErrorReason::Busy)));
+        assert_eq!(verdict(&[8, 7], &[8, 7]), Some(Verdict::Fail));
+        // One pod cannot have GPUs of two nodes.
+        assert_eq!(verdict(&[7, 7, 8], &[7, 7, 8]), Some(Verdict::Fail));
+    }
 
     #[test]
     fn a_pod_that_ended_or_cannot_be_pulled_ends_the_waiting() {

@@ -72,7 +72,7 @@ async fn look(cx: &StepCx<'_>, expected: &ExpectedObject, planned: &[ObjectRef])
         Ok(None) if is_planned => Found::Planned,
         Err(error) if error.kind() == Kind::NotFound && is_planned => Found::Planned,
         Ok(None) => Found::Missing("does not exist".to_owned()),
-        Err(error) if error.kind() == Kind::NotFound => Found::Missing(error.chain()),
+        Err(error) if error.kind() == Kind::NotFound => Found::Missing(format!("cannot exist: {}", error.chain())),
         Err(error) => Found::Unknown(error),
     }
 }
@@ -154,7 +154,7 @@ fn judge(found: Vec<(ExpectedObject, Found)>) -> Outcome {
         lines.push(line);
     }
     let outcome = if !wrong.is_empty() {
-        Outcome::fail(format!("{} of {total} expected objects: {}", total - wrong.len(), wrong.join("; ")))
+        Outcome::fail(format!("{} of {total} expected objects missing or wrong: {}", wrong.len(), wrong.join("; ")))
             .fix("install or upgrade what the list names")
     } else if let Some(error) = unknown {
         Outcome::from(error)

@@ -29,7 +29,8 @@ pub(super) async fn settle(cluster: &Cluster, ui: &Ui, limit: Duration) -> Resul
     let clock = tokio::time::Instant::now();
     loop {
         let left = limit.saturating_sub(clock.elapsed());
-        let seen = futures::future::try_join_all(SIGNALS.iter().map(|signal| wait_for_quiet(cluster, ui, signal, left))).await?;
+        let quiet = futures::future::try_join_all(SIGNALS.iter().map(|signal| wait_for_quiet(cluster, ui, signal, left)));
+        let seen = quiet.await.map_err(|unsettled| unsettled.after(limit))?;
         // All are quiet now; the first that stirs within the dwell starts the waiting again.
         let stirs = SIGNALS.iter().map(|signal| Box::pin(stir(cluster, signal)));
         match tokio::time::timeout(limits::SETTLE_DWELL, futures::future::select_all(stirs)).await {
@@ -41,7 +42,29 @@ pub(super) async fn settle(cluster: &Cluster, ui: &Ui, limit: Duration) -> Resul
     }
 }
 
-async fn wait_for_quiet(cluster: &Cluster, ui: &Ui, (api_version, kind, problem): &Signal, limit: Duration) -> Result<Vec<String>> {
+/// Why the waiting ended without quiet.
+enum Unsettled {
+    /// The last problem that was seen.
+    Still(String),
+    /// It could not be told.
+    Trouble(Error),
+}
+
+impl Unsettled {
+    fn after(self, limit: Duration) -> Error {
+        match self {
+            Self::Still(problem) => Error::new(Kind::Timeout, format!("not settled after {} s: {problem}", limit.as_secs())),
+            Self::Trouble(error) => error,
+        }
+    }
+}
+
+async fn wait_for_quiet(
+    cluster: &Cluster,
+    ui: &Ui,
+    (api_version, kind, problem): &Signal,
+    limit: Duration,
+) -> std::result::Result<Vec<String>, Unsettled> {
     let mut last = None;
     let (everything, waiting_for) = (Query::all(), format!("every {kind} to settle"));
     let quiet = cluster.wait_until((api_version, kind), &everything, &waiting_for, limit, |objects| {
@@ -54,9 +77,9 @@ async fn wait_for_quiet(cluster: &Cluster, ui: &Ui, (api_version, kind, problem)
             None => Some(objects.iter().map(|object| ObjectRef::of(object).to_string()).collect()),
         }
     });
-    quiet.await.map_err(|error| match (error.kind(), &last) {
-        (Kind::Timeout, Some(problem)) => Error::new(Kind::Timeout, format!("not settled after {} s: {problem}", limit.as_secs())),
-        _ => error,
+    quiet.await.map_err(|error| match (error.kind(), last) {
+        (Kind::Timeout, Some(problem)) => Unsettled::Still(problem),
+        _ => Unsettled::Trouble(error),
     })
 }
 

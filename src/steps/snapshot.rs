@@ -63,5 +63,6 @@ fn gpu_words(snapshot: &Snapshot) -> String {
         *products.entry(node.gpus.product.as_deref().unwrap_or("GPU")).or_default() += node.gpus.usable();
     }
     let products: Vec<String> = products.iter().map(|(product, count)| format!("{count} × {product}")).collect();
-    format!("{} ({} device plugin, {} DRA)", products.join(", "), totals.device_plugin, totals.dra)
+    let dra = if snapshot.pools.value().is_some() { totals.dra.to_string() } else { "unknown".to_owned() };
+    format!("{} ({} device plugin, {dra} DRA)", products.join(", "), totals.device_plugin)
 }

@@ -4,6 +4,10 @@ mod bad_input;
 mod concurrent;
 mod crash;
 mod output;
+mod defects;
+mod faults;
+mod setup;
 mod sim;
 #[path = "../support/mod.rs"]
 mod support;
+mod trial;

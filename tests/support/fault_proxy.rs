@@ -7,7 +7,9 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
+use futures::StreamExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
@@ -33,6 +35,8 @@ pub(crate) enum Fault {
     Cut,
     /// The server answers; the connection is cut after the headers.
     CutAfterHeaders,
+    /// The server answers, for so long; then the connection is cut.
+    CutAfter(Duration),
     /// The server answers; one bit of the body is flipped.
     FlipBit,
     /// The server answers; the body is longer than it should be, and so says its length.
@@ -233,6 +237,14 @@ async fn spoil(response: Response<reqwest::Body>, fault: Option<Fault>) -> Resul
         Some(Fault::CutAfterHeaders) => {
             let error = Err::<Frame<Bytes>, BoxError>("cut".into());
             StreamBody::new(futures::stream::once(async { error })).boxed_unsync()
+        }
+        Some(Fault::CutAfter(limit)) => {
+            let frames = body.into_data_stream().map(|frame| frame.map(Frame::data).map_err(Into::into));
+            let end = async move {
+                tokio::time::sleep(limit).await;
+                Err::<Frame<Bytes>, BoxError>("cut".into())
+            };
+            StreamBody::new(futures::stream::select(frames, futures::stream::once(end))).boxed_unsync()
         }
         Some(Fault::FlipBit) => {
             let mut bytes = body.collect().await?.to_bytes().to_vec();
