@@ -6,7 +6,7 @@ servers := $(control_plane) oci-registry oras docker-registry
 # NAME=PATH lines of get.sh as SEATRIAL_BIN_NAME=PATH words.
 as_env := awk -F= '{ name = toupper($$1); gsub("-", "_", name); print "SEATRIAL_BIN_" name "=" $$2 }'
 
-.PHONY: build demo test lint clean
+.PHONY: build demo test lint release clean
 
 build:
 	cargo build --locked
@@ -23,6 +23,12 @@ lint:
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
+
+# One static binary for GNU/Linux; docs/performance.md has its size.
+target := $(shell uname -m)-unknown-linux-gnu
+release:
+	RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --target $(target)
+	@ls -l target/$(target)/release/seatrial
 
 clean:
 	cargo clean

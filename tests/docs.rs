@@ -137,6 +137,31 @@ fn option(arg: &Arg) -> String {
 }
 
 #[test]
+fn every_test_that_the_architecture_names_exists() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let mut named = 0;
+    let mut missing = Vec::new();
+    for invariant in read("ARCHITECTURE.md").split("**Invariant:**").skip(1) {
+        let mut file = None;
+        for quoted in invariant.split('`').skip(1).step_by(2) {
+            if quoted.ends_with(".rs") {
+                file = Some(quoted);
+            } else if quoted.matches('_').count() >= 2
+                && let Some(file) = file
+            {
+                named += 1;
+                if !read(file).contains(&format!("fn {quoted}(")) {
+                    missing.push(format!("{file} has no test {quoted}"));
+                }
+            }
+        }
+        assert!(file.is_some(), "To fix: name the file of the test that holds this invariant:{invariant}");
+    }
+    assert!(named > 10 && missing.is_empty(), "{missing:#?} To fix: name the tests in ARCHITECTURE.md as they are called now.");
+}
+
+#[test]
 fn every_direct_dependency_is_explained_and_no_line_is_about_one_that_is_gone() {
     let manifest = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")).expect("Cargo.toml is there");
     let document = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/dependencies.md")).expect("the document is there");
