@@ -16,6 +16,14 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+/// Says that a test is left out because of what this machine is; with `SEATRIAL_TEST_REQUIRE=all` that is a failure.
+#[track_caller]
+#[expect(clippy::print_stderr, reason = "a test that is left out says so")]
+pub(crate) fn left_out(why: &str) {
+    assert_ne!(std::env::var("SEATRIAL_TEST_REQUIRE").as_deref(), Ok("all"), "left out, and everything is required: {why}");
+    eprintln!("left out: {why}");
+}
+
 /// The servers that control planes are made of.
 const CONTROL_PLANE: [&str; 7] = ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "etcd", "kwok", "kwokctl"];
 
