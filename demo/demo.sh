@@ -10,7 +10,7 @@ registry_pid=
 tear_down() {
   local code=$?
   trap - EXIT
-  "$seatrial" -q sim down --dir "$work/sim" || true
+  "$seatrial" -q sim down --name demo --dir "$work/sim" || true
   if [ -n "$registry_pid" ]; then kill "$registry_pid" 2>/dev/null || true; wait "$registry_pid" 2>/dev/null || true; fi
   rm -rf "$work"
   exit $code
@@ -80,7 +80,7 @@ must_exit 1 "$seatrial" evidence verify "$defect_pointer" --key keys/seatrial.pu
 
 title "5  Tear-down"
 "$seatrial" cleanup
-"$seatrial" sim down --dir "$work/sim"
+"$seatrial" sim down --name demo --dir "$work/sim"
 kill "$registry_pid"; wait "$registry_pid" 2>/dev/null || true; registry_pid=
 cd /
 rm -rf "$work"

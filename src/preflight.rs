@@ -12,9 +12,10 @@ use crate::ui::Ui;
 pub fn base_access(own_namespace: bool) -> Vec<Access> {
     let lease = |verbs: &'static [&'static str], place: Place| Access::new("coordination.k8s.io", "leases", verbs, place);
     // What an earlier process of this run, or a dead run, left is looked for by every kind that any run creates.
-    let swept = scratch::NAMESPACED
-        .iter()
-        .map(|(api_version, kind)| Access { place: Place::Scratch, ..Access::of_kind(api_version, kind, &["delete", "list", "watch"]) });
+    // In an administrator's namespace it is removed one by one; a namespace of our own goes as a whole.
+    let verbs: &'static [&'static str] = if own_namespace { &["list"] } else { &["delete", "list", "watch"] };
+    let swept =
+        scratch::NAMESPACED.iter().map(|(api_version, kind)| Access { place: Place::Scratch, ..Access::of_kind(api_version, kind, verbs) });
     let mut accesses = vec![
         lease(&["list"], Place::Cluster),
         lease(&["create", "get", "update", "patch", "delete", "list", "watch"], Place::Scratch),

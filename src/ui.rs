@@ -114,7 +114,7 @@ impl Ui {
 
     /// Writes a warning, also when quiet.
     pub fn warn(&self, text: impl AsRef<str>) {
-        let text = text.as_ref();
+        let text = &printable(text.as_ref());
         match self.0.mode {
             Mode::Human => self.write(&format!("{} {text}", self.paint("warning:", Tone::Doubtful))),
             Mode::Github => self.write(&format!("::warning::{}", workflow_command(text))),

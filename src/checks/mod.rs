@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::{Access, Cluster, Scratch};
+use crate::cluster::{Access, Cluster, Place, Scratch};
 use crate::error::{Error, Kind, Result, nearest};
 use crate::recipe::Recipe;
 use crate::results::{ErrorReason, Outcome, SkipReason, TestResult, Verdict};
@@ -168,22 +168,20 @@ pub fn find(id: &str) -> Result<Known> {
 pub fn page(check: &Check) -> String {
     let requirement = check.requirement.map_or(String::new(), |id| format!("CNCF requirement: {id}\n"));
     let creates = if check.behavioural { "creates workloads" } else { "reads only" };
-    let access: Vec<String> = check
-        .access
-        .iter()
-        .map(|access| {
-            let group = if access.group.is_empty() { String::new() } else { format!(".{}", access.group) };
-            format!("  {}{group}: {}", access.resource, access.verbs.join(", "))
-        })
-        .collect();
+    let line = |access: &Access| {
+        let group = if access.group.is_empty() { String::new() } else { format!(".{}", access.group) };
+        let place = if access.place == Place::Cluster { "" } else { " (in the run's own namespace)" };
+        format!("  {}{group}: {}{place}", access.resource, access.verbs.join(", "))
+    };
+    let access: Vec<String> = check.access.iter().map(line).collect();
+    let gpus = if check.gpus == 0 { String::new() } else { format!(" · holds {} GPU", check.gpus) };
     format!(
-        "{} (version {}): {}\nphase: {} · {creates} · at most {} s · up to {} GPUs\n{requirement}\n{}\n\n# What it may do\n{}\n",
+        "{} (version {}): {}\nphase: {} · {creates} · at most {} s{gpus}\n{requirement}\n{}\n\n# What it may do\n{}\n",
         check.id,
         check.version,
         check.title,
         check.phase.word(),
         check.timeout.as_secs(),
-        check.gpus,
         check.docs,
         access.join("\n")
     )

@@ -89,7 +89,6 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
     if let Some(budget) = args.selection.budget() {
         plan.check_budget(budget)?;
     }
-    confirm(&args, &cx.ui, &cluster, &look, &plan)?;
     let mut header = header(&inputs, &look)?;
     if let Some(journal) = &earlier {
         same_run(journal, &header)?;
@@ -119,6 +118,7 @@ async fn run(args: &Args, cx: &Cx, cluster: &Cluster, look: &Snapshot, prepared:
         preflight::permissions(cluster, &inputs, &place, &cx.ui).await?;
         preflight::registry(&inputs.publishing, &cx.ui).await?;
     }
+    confirm(args, &cx.ui, cluster, look, &plan)?;
     // Only now: a run that was refused leaves no directory behind.
     let resumed = earlier.is_some();
     let journal = earlier.map_or_else(|| Journal::create(&out, header.clone()), Ok)?;

@@ -190,8 +190,8 @@ async fn configure(target: &Target) -> Result<(Config, String)> {
     let options = KubeConfigOptions { context: target.context.clone(), ..KubeConfigOptions::default() };
     let file = match &target.kubeconfig {
         Some(path) => {
-            let named = || format!("read kubeconfig {}", path.display());
-            Kubeconfig::read_from(path).map_err(|error| Error::usage(named()).because(error).hint(hint))?
+            // The library's message names the file.
+            Kubeconfig::read_from(path).map_err(|error| Error::usage(error.to_string()).hint(hint))?
         }
         None => match Kubeconfig::read() {
             Ok(file) => file,
@@ -199,7 +199,7 @@ async fn configure(target: &Target) -> Result<(Config, String)> {
                 // No kubeconfig: inside a pod there is a service account instead.
                 return Config::incluster()
                     .map(|config| (config, "in-cluster".to_owned()))
-                    .map_err(|_| Error::usage("read the kubeconfig").because(error).hint(hint));
+                    .map_err(|_| Error::usage(error.to_string()).hint(hint));
             }
         },
     };

@@ -354,3 +354,44 @@ impl From<Error> for Outcome {
         outcome
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(count: usize, exist: usize) -> Outcome {
+        Outcome::pass("x").seen("nodes", (0..count).map(|index| index.to_string()).collect(), exist)
+    }
+
+    #[test]
+    fn a_pass_that_looked_at_nothing_or_stated_nothing_is_an_error() {
+        for empty in [Outcome::pass("x"), seen(1, 1), Outcome::pass("x").asserted(1, 1)] {
+            assert_eq!(empty.guarded().verdict, Verdict::Error(ErrorReason::NoSubject));
+        }
+        assert_eq!(seen(1, 1).asserted(1, 1).guarded().verdict, Verdict::Pass);
+    }
+
+    #[test]
+    fn a_pass_with_a_statement_that_did_not_hold_or_a_subject_left_out_is_an_error() {
+        for gap in [seen(1, 1).asserted(1, 2), seen(1, 2).asserted(1, 1)] {
+            assert_eq!(gap.guarded().verdict, Verdict::Error(ErrorReason::Harness));
+        }
+    }
+
+    #[test]
+    fn only_a_pass_is_guarded_and_an_error_never_becomes_a_verdict() {
+        assert_eq!(Outcome::fail("x").guarded().verdict, Verdict::Fail);
+        let kinds = [(Kind::Denied, ErrorReason::Denied), (Kind::Timeout, ErrorReason::Timeout), (Kind::Internal, ErrorReason::Harness)];
+        for (kind, reason) in kinds {
+            assert_eq!(Outcome::from(Error::new(kind, "x")).verdict, Verdict::Error(reason));
+        }
+        assert_eq!(Outcome::from(Error::new(Kind::Interrupted, "x")).verdict, Verdict::NotRun(NotRunReason::Interrupted));
+    }
+
+    #[test]
+    fn a_verdict_is_written_with_its_reason_and_read_back() {
+        let written = serde_json::to_value(Outcome::skip(SkipReason::NeedsNode, "x")).expect("has a form");
+        assert_eq!((&written["verdict"], &written["reason"]), (&"skip".into(), &"needs-node".into()));
+        assert_eq!(serde_json::from_value::<Outcome>(written).expect("reads back").verdict, Verdict::Skip(SkipReason::NeedsNode));
+    }
+}
