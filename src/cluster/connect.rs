@@ -190,8 +190,8 @@ async fn configure(target: &Target) -> Result<(Config, String)> {
     let options = KubeConfigOptions { context: target.context.clone(), ..KubeConfigOptions::default() };
     let file = match &target.kubeconfig {
         Some(path) => {
-            // The library's message names the file.
-            Kubeconfig::read_from(path).map_err(|error| Error::usage(error.to_string()).hint(hint))?
+            let failed = |error| Error::usage(format!("read kubeconfig {}: {}", path.display(), trouble::root_cause(&error))).hint(hint);
+            Kubeconfig::read_from(path).map_err(failed)?
         }
         None => match Kubeconfig::read() {
             Ok(file) => file,

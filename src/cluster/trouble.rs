@@ -56,8 +56,8 @@ pub(super) fn kind_of_code(code: u16) -> Kind {
 }
 
 /// The innermost cause says what happened; the layers above repeat "service error", "client error".
-fn root_cause(error: &kube::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
+pub(super) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = error;
     while let Some(inner) = cause.source() {
         cause = inner;
     }
