@@ -5,8 +5,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::exit::Exit;
 use crate::recipe::API_VERSION;
-use crate::results::{Counts, RecipeRef, Report, Scope, Verdict};
+use crate::results::{Counts, RecipeRef, Report, Scope, Verdict, exit_of};
 use crate::snapshot::{Hardware, Reading, Snapshot};
 
 /// What a run showed.
@@ -166,8 +167,9 @@ impl Evidence {
         }
     }
 
-    /// Every verdict, of steps and of tests.
-    pub fn verdicts(&self) -> impl Iterator<Item = Verdict> + '_ {
-        self.steps.iter().map(|step| step.verdict).chain(self.checks.iter().map(|check| check.verdict))
+    /// The exit code that the verdicts of steps and checks add up to.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        exit_of(self.steps.iter().map(|step| step.verdict), self.checks.iter().map(|check| check.verdict))
     }
 }

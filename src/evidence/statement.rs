@@ -9,7 +9,7 @@ use crate::error::{Error, Kind, Result};
 use crate::evidence::bundle::{Files, file, json};
 use crate::evidence::{BOM, EVIDENCE, Evidence, MANIFEST, SNAPSHOT, bom};
 use crate::exit::Exit;
-use crate::results::{Scope, Verdict, exit_of};
+use crate::results::{Scope, Verdict};
 use crate::snapshot::{Hardware, Snapshot};
 
 /// The type of the statement.
@@ -175,7 +175,7 @@ impl Predicate {
         for names in [&mut passed, &mut warned, &mut failed] {
             names.sort();
         }
-        let result = match exit_of(evidence.verdicts()) {
+        let result = match evidence.exit() {
             Exit::Ok if evidence.scope == Scope::Full && evidence.hardware == Hardware::Real && warned.is_empty() => TestVerdict::Passed,
             Exit::Ok => TestVerdict::Warned,
             _ => TestVerdict::Failed,

@@ -127,17 +127,54 @@ impl Scope {
     }
 }
 
-/// The exit code that verdicts add up to: interrupted, else failed, else inconclusive, else ok; nothing seen is inconclusive.
-pub fn exit_of(verdicts: impl IntoIterator<Item = Verdict>) -> Exit {
-    let verdicts: Vec<Verdict> = verdicts.into_iter().collect();
-    let any = |wanted: fn(&Verdict) -> bool| verdicts.iter().any(wanted);
+/// The exit code that the verdicts of steps and of tests add up to: interrupted, else failed, else inconclusive, else ok.
+///
+/// A run in which no test came to a verdict has shown nothing, however well its steps went: it is inconclusive.
+pub fn exit_of(steps: impl IntoIterator<Item = Verdict>, tests: impl IntoIterator<Item = Verdict>) -> Exit {
+    let tests: Vec<Verdict> = tests.into_iter().collect();
+    let all: Vec<Verdict> = steps.into_iter().chain(tests.iter().copied()).collect();
+    let any = |wanted: fn(&Verdict) -> bool| all.iter().any(wanted);
     if any(|verdict| *verdict == Verdict::NotRun(NotRunReason::Interrupted)) {
         Exit::Interrupted
     } else if any(|verdict| *verdict == Verdict::Fail) {
         Exit::Failed
-    } else if any(|verdict| matches!(verdict, Verdict::Error(_) | Verdict::NotRun(_))) || !any(|verdict| *verdict == Verdict::Pass) {
+    } else if any(|verdict| matches!(verdict, Verdict::Error(_) | Verdict::NotRun(_))) || !tests.contains(&Verdict::Pass) {
         Exit::Inconclusive
     } else {
         Exit::Ok
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Verdict::{Error, Fail, NotRun, Pass, Skip};
+
+    #[test]
+    fn every_verdict_is_counted_once() {
+        let all = [Pass, Fail, Skip(SkipReason::NeedsNode), Error(ErrorReason::Denied), NotRun(NotRunReason::FailFast), Pass];
+        let counts = Counts::of(all);
+        assert_eq!(counts, Counts { selected: 6, pass: 2, fail: 1, skip: 1, error: 1, not_run: 1 });
+    }
+
+    #[test]
+    fn the_exit_code_is_the_gravest_of_what_was_seen_and_nothing_seen_is_inconclusive() {
+        let (denied, off) = (Error(ErrorReason::Denied), Skip(SkipReason::BehavioralTestsOff));
+        let (blocked, interrupted) = (NotRun(NotRunReason::BlockedBy), NotRun(NotRunReason::Interrupted));
+        assert_eq!(exit_of([Pass], [Pass, off]), Exit::Ok);
+        assert_eq!(exit_of([Pass], [Pass, denied, Fail]), Exit::Failed);
+        assert_eq!(exit_of([Pass], [Pass, denied]), Exit::Inconclusive);
+        assert_eq!(exit_of([Pass], [Pass, blocked]), Exit::Inconclusive);
+        assert_eq!(exit_of([Pass], [Pass, Fail, interrupted]), Exit::Interrupted);
+        assert_eq!(exit_of([Pass], [off]), Exit::Inconclusive);
+        assert_eq!(exit_of([Pass], []), Exit::Inconclusive);
+        assert_eq!(exit_of([denied], [Pass]), Exit::Inconclusive);
+        assert_eq!(exit_of([Fail], [Pass]), Exit::Failed);
+    }
+
+    #[test]
+    fn only_a_skip_that_leaves_a_gap_narrows_the_scope() {
+        assert_eq!(Scope::of([Pass, Skip(SkipReason::NotApplicable), Skip(SkipReason::NotDeclared)]), Scope::Full);
+        assert_eq!(Scope::of([Pass, Skip(SkipReason::ByRequest)]), Scope::Structural);
     }
 }

@@ -80,7 +80,7 @@ impl Report {
     #[must_use]
     pub fn exit(&self) -> Exit {
         let steps = self.steps.iter().map(|step| step.outcome.verdict);
-        exit_of(steps.chain(self.tests.iter().map(|test| test.outcome.verdict)))
+        exit_of(steps, self.tests.iter().map(|test| test.outcome.verdict))
     }
 
     /// The scope in words, e.g. `structural, simulated`; never more than was seen.

@@ -2,23 +2,23 @@
 
 pub mod collect;
 mod conformance;
+mod corner;
 mod health;
 mod intent;
 mod inventory;
 mod setup;
 mod settle;
+mod sink;
 mod snapshot;
 mod tests;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Notify, OnceCell};
 
 use crate::checks::{self, Phase};
 use crate::cluster::lease::HeldLease;
@@ -32,6 +32,8 @@ use crate::snapshot::Snapshot;
 use crate::ui::Ui;
 use crate::vendor::{self, Vendor};
 use crate::workflow::{Loaded, StepSpec};
+pub use corner::Corner;
+pub use sink::{Produced, Sink};
 
 /// What a step leaves behind for those after it. A fact holds only if its step passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -180,113 +182,6 @@ impl State {
     /// Never in practice; a snapshot always has a JSON form.
     pub fn snapshot_digest(&self) -> Result<Option<Digest>> {
         self.snapshot.as_ref().map(Digest::of_json).transpose()
-    }
-}
-
-/// What one step produces beside its own outcome; kept as it comes, so that an interruption loses nothing that has ended.
-#[derive(Default)]
-pub struct Sink(Mutex<Produced>);
-
-/// Content of a [`Sink`].
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Produced {
-    /// Tests that have ended.
-    pub tests: Vec<TestResult>,
-    /// Things seen, by test id.
-    pub artifacts: BTreeMap<String, Vec<Artifact>>,
-    /// The snapshot.
-    pub snapshot: Option<Snapshot>,
-}
-
-impl Sink {
-    /// Keeps a test's result.
-    pub fn test(&self, mut result: TestResult) {
-        let artifacts = std::mem::take(&mut result.outcome.artifacts);
-        let mut produced = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !artifacts.is_empty() {
-            produced.artifacts.insert(result.id.clone(), artifacts);
-        }
-        produced.tests.push(result);
-    }
-
-    /// Keeps the snapshot.
-    pub fn snapshot(&self, snapshot: Snapshot) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).snapshot = Some(snapshot);
-    }
-
-    /// Takes what has been kept.
-    #[must_use]
-    pub fn take(&self) -> Produced {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// The tests that have ended so far.
-    #[must_use]
-    pub fn ended(&self) -> Vec<TestResult> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).tests.clone()
-    }
-}
-
-/// The run's corner of the cluster, opened when the first step wants to create something.
-pub struct Corner {
-    place: scratch::Place,
-    /// An earlier process of the run may have left something there.
-    used: bool,
-    opened: OnceCell<Scratch>,
-    opening: Notify,
-}
-
-impl Corner {
-    /// A corner that is not opened yet.
-    #[must_use]
-    pub fn new(place: scratch::Place) -> Self {
-        Self { place, used: false, opened: OnceCell::new(), opening: Notify::new() }
-    }
-
-    /// The same for a run that goes on: what its earlier process left is removed at the end, even if nothing more is created.
-    #[must_use]
-    pub fn used(self, used: bool) -> Self {
-        Self { used, ..self }
-    }
-
-    /// The corner, opened now if it was not.
-    ///
-    /// # Errors
-    /// As [`Scratch::open`].
-    pub async fn open(&self, cluster: &Cluster) -> Result<&Scratch> {
-        let scratch = self.opened.get_or_try_init(|| Scratch::open(cluster, self.place.clone())).await?;
-        self.opening.notify_waiters();
-        Ok(scratch)
-    }
-
-    /// Where it is.
-    #[must_use]
-    pub fn place(&self) -> &scratch::Place {
-        &self.place
-    }
-
-    /// Resolves when someone else took the run for dead.
-    pub async fn lost(&self) {
-        loop {
-            let opening = self.opening.notified();
-            if let Some(scratch) = self.opened.get() {
-                return scratch.lost().await;
-            }
-            opening.await;
-        }
-    }
-
-    /// Removes what was created, by this process or an earlier one of the run.
-    ///
-    /// # Errors
-    /// As [`Scratch::close`].
-    pub async fn close(self, cluster: &Cluster) -> Result<()> {
-        match self.opened.into_inner() {
-            Some(scratch) => scratch.close().await,
-            None if self.used => scratch::remove_run(cluster, &self.place).await,
-            None => Ok(()),
-        }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::evidence::statement::Statement;
 use crate::evidence::{EVIDENCE, Evidence, RECIPE, RESULTS, SNAPSHOT, ctrf_path};
 use crate::exit::Exit;
 use crate::recipe::{API_VERSION, Recipe};
-use crate::results::{Counts, Report, Scope, Verdict, ctrf, exit_of};
+use crate::results::{Counts, Report, Scope, Verdict, ctrf};
 use crate::snapshot::Snapshot;
 use crate::verify::case::{Case, Finding};
 use crate::yaml;
@@ -37,7 +37,7 @@ pub(super) fn run(case: &mut Case) -> Result<Finding> {
     {
         return Err(wrong("the signed predicate disagrees with the bundle".to_owned()));
     }
-    let finding = judge(&report, &verdicts);
+    let finding = judge(&report);
     (case.report, case.evidence, case.recipe, case.snapshot) = (Some(report), Some(evidence), Some(recipe), snapshot);
     Ok(finding)
 }
@@ -80,10 +80,10 @@ fn recount(files: &Files, report: &Report) -> Result<Vec<Verdict>> {
     Ok(verdicts)
 }
 
-/// What the verdicts come to. Only a run in which everything was told and nothing failed goes on as ok.
-fn judge(report: &Report, verdicts: &[Verdict]) -> Finding {
+/// What the verdicts, which the CTRF documents bear out, come to. Only a run in which everything was told and nothing failed goes on as ok.
+fn judge(report: &Report) -> Finding {
     let said = words(&report.counts);
-    match exit_of(verdicts.iter().copied()) {
+    match report.exit() {
         Exit::Ok => Finding::Ok(format!("recomputed from CTRF: {said}")),
         Exit::Failed => {
             Finding::Verdict(Exit::Failed, format!("the evidence records failures: {said}{}", names(report, |v| v == Verdict::Fail)))
