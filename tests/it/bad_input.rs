@@ -172,7 +172,7 @@ async fn a_registry_that_breaks_down_during_the_run_costs_only_the_step_that_nee
     let Some(place) = Workplace::new(&cluster) else { return };
     let proxy = FaultProxy::start(&place.registry.address);
     let repository = format!("{}/team/evidence", proxy.address);
-    let workflow = place.workflow(&["snapshot", "inventory", "setup", "collect"]);
+    let workflow = place.workflow(&["snapshot", "inventory", "setup", "health", "collect"]);
     let mut args = place.signed(&workflow, "out", &repository);
     let mut first = true;
     for (fault, tries, reason) in [
