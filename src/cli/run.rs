@@ -30,7 +30,7 @@ use crate::{files, limits, preflight, progress};
 pub struct Args {
     #[command(flatten)]
     selection: Selection,
-    /// The run directory; out/<run id> otherwise. One that holds another run is refused.
+    /// The run directory; out/RUN-ID otherwise. One that holds another run is refused.
     #[arg(long, value_name = "DIR", env = "SEATRIAL_OUT")]
     out: Option<PathBuf>,
     /// Go on with the run in --out; steps that finished are not repeated.
