@@ -2,7 +2,10 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+
+use rustix::fs::OFlags;
 
 use crate::error::{Context, Error, Kind, Result};
 
@@ -12,7 +15,9 @@ use crate::error::{Context, Error, Kind, Result};
 /// [`Kind::Usage`] if it does not exist, is not a regular file or is too large; [`Kind::Io`] if it cannot be read.
 pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let shown = path.display();
-    let file = match File::open(path) {
+    // A pipe without a writer would be waited for at its opening; it is refused below instead.
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let file = match File::options().read(true).custom_flags(flags).open(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return Err(Error::usage(format!("there is no file {shown}")));
         }
@@ -74,10 +79,12 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_file_a_directory_and_a_large_file_are_usage_errors() {
+    fn a_missing_file_a_directory_a_pipe_and_a_large_file_are_usage_errors() {
         let folder = tempfile::tempdir().expect("a directory");
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).expect("a pipe");
         write(&folder.path().join("large"), &[0; 11]).expect("is written");
-        for wrong in ["missing", "", "large"] {
+        for wrong in ["missing", "", "pipe", "large"] {
             assert_eq!(read(&folder.path().join(wrong), 10).expect_err(wrong).kind(), Kind::Usage);
         }
     }
