@@ -84,7 +84,6 @@ impl Cluster {
     }
 
     /// Reads that ended in a transient error and were repeated, since the log was last taken.
-    #[must_use]
     pub fn take_retries(&self) -> Vec<Retry> {
         std::mem::take(&mut *self.retries.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -123,9 +123,17 @@ fn check(recipe: &Recipe, name: &str) -> Result<()> {
         if spec.pods == 0 || spec.gpus_per_pod == 0 {
             return wrong(format!("spec.intent.{} wants no pods or no GPUs, which proves nothing", intent.word()));
         }
+        if spec.pods > MOST_PODS || spec.gpus_per_pod > MOST_GPUS {
+            return wrong(format!("spec.intent.{} wants more than {MOST_PODS} pods or {MOST_GPUS} GPUs per pod", intent.word()));
+        }
     }
     Ok(())
 }
+
+/// Pods of an intent: Kubernetes supports clusters of 5,000 nodes, and one pod on each is enough.
+const MOST_PODS: u32 = 5000;
+/// GPUs of one pod: no node has more than 16; rack-scale nodes may.
+const MOST_GPUS: u32 = 128;
 
 fn health_file(file: &str, folder: Option<&Path>, name: &str) -> Result<(String, String)> {
     let text = match folder {
@@ -159,6 +167,7 @@ mod tests {
             ("name: sim-h100", "name: ../x", "metadata.name"),
             ("vendor: nvidia", "vendor: nvidai", "no vendor profile"),
             ("seatrial.dev/v1alpha1", "seatrial.dev/v9", "apiVersion"),
+            ("pods: 2, gpusPerPod: 8", "pods: 4294967295, gpusPerPod: 8", "more than 5000 pods"),
         ] {
             let changed = text.replacen(from, to, 1);
             assert_ne!(changed, text, "{from}");

@@ -73,7 +73,8 @@ fn gpus(inputs: &Inputs, step: &StepSpec) -> Vec<GpuUse> {
 async fn run(cx: &StepCx<'_>) -> Result<Outcome> {
     let started = Timestamp::now();
     let clock = Instant::now();
-    let cluster = cx.cluster.for_check();
+    // Retries of earlier steps are not this test's.
+    cx.cluster.take_retries();
     let outcome = match spec(cx.inputs) {
         None => Outcome::skip(
             SkipReason::NotDeclared,
@@ -97,7 +98,7 @@ async fn run(cx: &StepCx<'_>) -> Result<Outcome> {
             outcome: outcome.guarded(),
             started_ms: u64::try_from(started.as_millisecond()).unwrap_or(0),
             duration_ms: u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX),
-            retries: cluster.take_retries(),
+            retries: cx.cluster.take_retries(),
         },
     );
     run_checks(cx, &cx.inputs.recipe.recipe.spec.checks.performance, Phase::Performance).await?;
