@@ -202,6 +202,10 @@ async fn a_registry_that_breaks_down_during_the_run_costs_only_the_step_that_nee
     // The same directory for something else.
     let ran = place.bin(&["run", "conformance", "--recipe", "sim-h100", "--out", "out", "--resume"]).exits(2);
     assert!(ran.stderr.contains("another workflow"), "{}", ran.stderr);
+    let other = include_str!("../../recipes/sim-h100.yaml").replace("name: sim-h100", "name: other");
+    std::fs::write(place.path("other.yaml"), other).expect("is written");
+    let ran = place.bin(&["run", &workflow, "--recipe", "./other.yaml", "--out", "out", "--resume"]).exits(2);
+    assert!(ran.stderr.contains("another recipe"), "{}", ran.stderr);
     let journal = place.path("out/journal.jsonl");
     let text = std::fs::read_to_string(&journal).expect("is there");
     std::fs::write(&journal, text.replacen("step-started", "step-begun", 1)).expect("is written");

@@ -102,6 +102,25 @@ async fn a_failing_run_is_told_to_programs_to_github_and_to_people_and_the_clust
     assert_eq!(results["scope"], "structural");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_name_with_escapes_and_workflow_commands_reaches_people_as_plain_text_only() {
+    let cluster = lease().await;
+    let Some(place) = Workplace::new(&cluster) else { return };
+    let evil = "x\u{1b}[31m\n::set-output name=a::b";
+    let patch = json!({"spec": {"template": {"spec": {"containers": [{"name": "gpu-operator", "image": evil}]}}}});
+    cluster.kubectl(&["patch", "deployment", "gpu-operator", "-n", "gpu-operator", "-p", &patch.to_string()]);
+    let workflow = place.workflow(&["snapshot", "inventory", "collect"]);
+    for ui in ["human", "github"] {
+        let ran = place.bin(&["run", &workflow, "--recipe", "sim-h100", "--ui", ui, "--out", ui]).exits(1);
+        let report = std::fs::read_to_string(place.path(ui).join("report.md")).expect("is written");
+        for text in [&ran.stderr, &report] {
+            assert!(text.contains("set-output") || text.contains("set\\-output"), "it is shown what runs there: {text}");
+            assert_plain(text);
+            assert!(!text.lines().any(|line| line.trim_start().starts_with("::set")), "{text}");
+        }
+    }
+}
+
 #[test]
 fn plans_are_the_only_thing_on_stdout_and_a_budget_is_kept() {
     let ran = Bin::seatrial().args(["plan", "conformance", "--recipe", "sim-h100", "-t", "json"]).exits(0);
