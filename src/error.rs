@@ -111,6 +111,15 @@ impl Error {
         self
     }
 
+    /// Adds the known name nearest to a misspelt one as a hint, or `otherwise` where none is near.
+    #[must_use]
+    pub fn did_you_mean<'a>(self, wrong: &str, known: impl IntoIterator<Item = &'a str>, otherwise: impl Into<String>) -> Self {
+        match nearest(wrong, known) {
+            Some(near) => self.hint(format!("did you mean `{near}`?")),
+            None => self.hint(otherwise),
+        }
+    }
+
     /// Wraps the error in what was being done; kind and hints stay.
     #[must_use]
     pub fn context(mut self, message: impl Into<String>) -> Self {

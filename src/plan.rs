@@ -90,11 +90,10 @@ fn planned(inputs: &Inputs, step: &Step, spec: &StepSpec) -> Result<PlannedStep>
     let mut reads = BTreeSet::new();
     let mut creates = BTreeSet::new();
     for access in (step.access)(inputs, spec) {
-        let name = if access.group.is_empty() { access.resource.to_string() } else { format!("{}.{}", access.resource, access.group) };
         if access.place == Place::Cluster && !access.verbs.contains(&"create") {
-            reads.insert(name)
+            reads.insert(access.name())
         } else {
-            creates.insert(name)
+            creates.insert(access.name())
         };
     }
     if step.id == "setup" {

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
-use crate::error::{Error, Result, nearest};
+use crate::error::{Error, Result};
 use crate::yaml;
 
 /// The names that one vendor's components use.
@@ -64,12 +64,9 @@ pub fn all() -> Result<&'static [Vendor]> {
 pub fn named(name: &str) -> Result<&'static Vendor> {
     let known = all()?;
     known.iter().find(|vendor| vendor.name == name).ok_or_else(|| {
-        let error = Error::usage(format!("there is no vendor profile `{name}`"));
-        let names = known.iter().map(|vendor| vendor.name.as_str());
-        match nearest(name, names.clone()) {
-            Some(near) => error.hint(format!("did you mean `{near}`?")),
-            None => error.hint(format!("known: {}", names.collect::<Vec<_>>().join(", "))),
-        }
+        let names: Vec<&str> = known.iter().map(|vendor| vendor.name.as_str()).collect();
+        let all = format!("known: {}", names.join(", "));
+        Error::usage(format!("there is no vendor profile `{name}`")).did_you_mean(name, names, all)
     })
 }
 

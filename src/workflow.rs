@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data;
 use crate::digest::Digest;
-use crate::error::{Error, Result, nearest};
+use crate::error::{Error, Result};
 use crate::recipe::{Intent, Metadata};
 use crate::{files, limits, steps, yaml};
 
@@ -103,12 +103,9 @@ impl Loaded {
 }
 
 fn unknown_workflow(name: &str) -> Error {
-    let error = Error::usage(format!("there is no workflow `{}`", crate::ui::printable(name)));
-    let known: Vec<&str> = data::workflow_names();
-    match nearest(name, known.iter().copied()) {
-        Some(near) => error.hint(format!("did you mean `{near}`?")),
-        None => error.hint(format!("shipped: {}; or give a path such as ./{name}.yaml", known.join(", "))),
-    }
+    let known = data::workflow_names();
+    let all = format!("shipped: {}; or give a path such as ./{name}.yaml", known.join(", "));
+    Error::usage(format!("there is no workflow `{}`", crate::ui::printable(name))).did_you_mean(name, known, all)
 }
 
 impl Workflow {
@@ -119,13 +116,11 @@ impl Workflow {
         }
         for (index, step) in self.spec.steps.iter().enumerate() {
             let place = place_of(text, &step.id, name);
-            let known = steps::ALL.iter().map(|known| known.id);
-            if !known.clone().any(|id| id == step.id) {
+            let known: Vec<&str> = steps::ALL.iter().map(|known| known.id).collect();
+            if !known.contains(&step.id.as_str()) {
+                let all = format!("steps: {}", known.join(", "));
                 let error = Error::usage(format!("{place}: there is no step `{}`", crate::ui::printable(&step.id)));
-                return Err(match nearest(&step.id, known.clone()) {
-                    Some(near) => error.hint(format!("did you mean `{near}`?")),
-                    None => error.hint(format!("steps: {}", known.collect::<Vec<_>>().join(", "))),
-                });
+                return Err(error.did_you_mean(&step.id, known, all));
             }
             if self.spec.steps[..index].iter().any(|earlier| earlier.id == step.id) {
                 return Err(Error::usage(format!("{place}: step `{}` is listed twice", step.id)));

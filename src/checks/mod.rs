@@ -16,7 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::{Access, Cluster, Place, Scratch};
-use crate::error::{Error, Kind, Result, nearest};
+use crate::error::{Error, Kind, Result};
 use crate::recipe::Recipe;
 use crate::results::{ErrorReason, Outcome, SkipReason, TestResult, Verdict};
 use crate::ui::Ui;
@@ -155,12 +155,9 @@ pub fn find(id: &str) -> Result<Known> {
     if let Some(known) = NOT_BUILT_YET.iter().find(|known| **known == id) {
         return Ok(Known::NotBuilt(known));
     }
-    let error = Error::usage(format!("there is no check `{}`", crate::ui::printable(id)));
     let names = ALL.iter().map(|check| check.id).chain(NOT_BUILT_YET.iter().copied());
-    Err(match nearest(id, names) {
-        Some(near) => error.hint(format!("did you mean `{near}`?")),
-        None => error.hint("`seatrial list checks` shows all of them"),
-    })
+    let error = Error::usage(format!("there is no check `{}`", crate::ui::printable(id)));
+    Err(error.did_you_mean(id, names, "`seatrial list checks` shows all of them"))
 }
 
 /// The page about a check: its card, then its documentation.
@@ -169,9 +166,8 @@ pub fn page(check: &Check) -> String {
     let requirement = check.requirement.map_or(String::new(), |id| format!("CNCF requirement: {id}\n"));
     let creates = if check.behavioural { "creates workloads" } else { "reads only" };
     let line = |access: &Access| {
-        let group = if access.group.is_empty() { String::new() } else { format!(".{}", access.group) };
         let place = if access.place == Place::Cluster { "" } else { " (in the run's own namespace)" };
-        format!("  {}{group}: {}{place}", access.resource, access.verbs.join(", "))
+        format!("  {}: {}{place}", access.name(), access.verbs.join(", "))
     };
     let access: Vec<String> = check.access.iter().map(line).collect();
     let gpus = if check.gpus == 0 { String::new() } else { format!(" · holds {} GPU", check.gpus) };

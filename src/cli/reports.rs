@@ -57,14 +57,6 @@ pub fn write_all(out: &Path, report: &Report, wanted: &[Wanted]) -> Result<()> {
     wanted.iter().try_for_each(|one| write(one.kind, &one.path, report))
 }
 
-/// The report for people.
-///
-/// # Errors
-/// An internal error if the template is broken, which a test excludes.
-pub fn markdown(report: &Report) -> Result<String> {
-    markdown::write(report)
-}
-
 fn write(kind: Kind, path: &Path, report: &Report) -> Result<()> {
     match kind {
         Kind::Ctrf => report.steps.iter().try_for_each(|step| {
@@ -76,6 +68,6 @@ fn write(kind: Kind, path: &Path, report: &Report) -> Result<()> {
             let json = serde_json::to_string_pretty(report).map_err(|error| Error::internal("write the results").because(error))?;
             files::write(path, json.as_bytes())
         }
-        Kind::Markdown => files::write(path, markdown(report)?.as_bytes()),
+        Kind::Markdown => files::write(path, markdown::write(report)?.as_bytes()),
     }
 }

@@ -16,6 +16,7 @@ use crate::exit::Exit;
 use crate::journal::{self, Header, Journal};
 use crate::plan::{self, Plan};
 use crate::recipe::load;
+use crate::results::markdown;
 use crate::sign::Signer;
 use crate::snapshot::{Hardware, Snapshot};
 use crate::steps::{Corner, Inputs, Publishing, RunFacts, collect};
@@ -144,7 +145,7 @@ async fn run(args: &Args, cx: &Cx, cluster: &Cluster, look: &Snapshot, prepared:
         write_json(&out.join("snapshot.json"), snapshot)?;
     }
     reports::write_all(&out, &report, &args.reports)?;
-    cx.ui.step_summary(&reports::markdown(&report)?)?;
+    cx.ui.step_summary(&markdown::write(&report)?)?;
     engine.journal.ended(exit.code())?;
     progress::end(&cx.ui, &report, exit, &out.join("report.md"));
     Ok(exit)

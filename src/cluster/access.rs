@@ -49,6 +49,12 @@ impl Access {
         Self { group: Cow::Borrowed(group), resource: Cow::Borrowed(resource), verbs, place }
     }
 
+    /// The resource as people write it: `<plural>`, with `.<group>` outside the core group.
+    #[must_use]
+    pub fn name(&self) -> String {
+        full_name(&self.group, &self.resource)
+    }
+
     /// Some verbs in the whole cluster on a kind that a recipe, a health test or a workflow names.
     ///
     /// Only a cluster knows how it calls the resource of a kind; this is the name that API authors make of it by convention: lower case, plural.
@@ -70,6 +76,10 @@ impl Access {
     pub const fn scratch(group: &'static str, resource: &'static str) -> Self {
         Self::new(group, resource, &["create", "delete", "get", "list", "watch"], Place::Scratch)
     }
+}
+
+fn full_name(group: &str, resource: &str) -> String {
+    if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") }
 }
 
 /// One permission that is missing.
@@ -127,8 +137,7 @@ impl Cluster {
         if answer.pointer("/status/allowed").and_then(serde_json::Value::as_bool) == Some(true) {
             return Ok(None);
         }
-        let resource = if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
-        Ok(Some(Missing { verb: verb.to_owned(), resource, namespace }))
+        Ok(Some(Missing { verb: verb.to_owned(), resource: full_name(group, resource), namespace }))
     }
 }
 

@@ -158,7 +158,8 @@ impl Cluster {
 
     /// Server time minus local time, by the `Date` header of the version endpoint.
     async fn measure_skew(&self, doing: &str) -> Result<jiff::SignedDuration> {
-        let request = http_get("/version");
+        let request = http::Request::get("/version").body(kube::client::Body::empty());
+        let request = request.map_err(|error| Error::internal(doing).because(error))?;
         let answer = self.bounded(doing, self.client.send(request)).await?;
         let status = answer.status().as_u16();
         if status == 401 || status == 403 {
@@ -176,12 +177,6 @@ impl Cluster {
             if skew.abs() < jiff::SignedDuration::from_secs(2) { jiff::SignedDuration::ZERO } else { skew }
         }))
     }
-}
-
-fn http_get(path: &str) -> http::Request<kube::client::Body> {
-    let mut request = http::Request::new(kube::client::Body::empty());
-    *request.uri_mut() = path.parse().unwrap_or_default();
-    request
 }
 
 async fn configure(target: &Target) -> Result<(Config, String)> {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::error::{Error, Result, nearest};
+use crate::error::{Error, Result};
 use crate::recipe::{API_VERSION, Recipe};
 use crate::snapshot::Snapshot;
 use crate::{checks, data, files, limits, vendor, yaml};
@@ -80,12 +80,9 @@ fn fits_snapshot(recipe: &Recipe, snapshot: &Snapshot) -> bool {
 }
 
 fn unknown_recipe(name: &str) -> Error {
-    let error = Error::usage(format!("there is no recipe `{}`", crate::ui::printable(name)));
     let known = data::recipe_names();
-    match nearest(name, known.iter().copied()) {
-        Some(near) => error.hint(format!("did you mean `{near}`?")),
-        None => error.hint(format!("shipped: {}; or give a path such as ./{name}.yaml", known.join(", "))),
-    }
+    let all = format!("shipped: {}; or give a path such as ./{name}.yaml", known.join(", "));
+    Error::usage(format!("there is no recipe `{}`", crate::ui::printable(name))).did_you_mean(name, known, all)
 }
 
 fn check(recipe: &Recipe, name: &str) -> Result<()> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::evidence::{Bundle, Inputs as BundleInputs, directory};
 use crate::publish::{self, Target};
 use crate::recipe::API_VERSION;
@@ -31,12 +31,12 @@ pub(super) static STEP: Step = Step {
 async fn run(cx: &StepCx<'_>) -> Result<Outcome> {
     let bundle = bundle(cx)?;
     let folder = cx.run.out.join("bundle");
-    if directory::read(&folder).is_ok_and(|found| found.files == *bundle.files()) {
-        // A run that went on after a crash: the same bundle, perhaps signed already, is kept.
-        tracing::debug!("the bundle is there already");
-    } else {
-        replace(&folder, &bundle)?;
+    // A run that went on after a crash may find the same bundle, perhaps signed already, which is kept; anything else is what the crash left.
+    let same = directory::read(&folder).is_ok_and(|found| found.files == *bundle.files());
+    if folder.exists() && !same {
+        std::fs::remove_dir_all(&folder).with_context(|| format!("remove {}", folder.display()))?;
     }
+    directory::write(&bundle, &folder)?;
     let mut words = vec![format!("bundle {}", folder.display()), format!("sha256:{}…", bundle.content_digest().short())];
     let publishing = &cx.inputs.publishing;
     match (&publishing.key, &publishing.push) {
@@ -60,14 +60,6 @@ async fn run(cx: &StepCx<'_>) -> Result<Outcome> {
     let files: Vec<String> = bundle.files().keys().cloned().collect();
     let count = files.len();
     Ok(Outcome::pass(words.join(" · ")).seen("files", files, count).asserted(count, count))
-}
-
-/// Takes away what a cut-off run left, and writes the bundle.
-fn replace(folder: &std::path::Path, bundle: &Bundle) -> Result<()> {
-    if folder.exists() {
-        crate::error::Context::with_context(std::fs::remove_dir_all(folder), || format!("remove {}", folder.display()))?;
-    }
-    directory::write(bundle, folder)
 }
 
 fn bundle(cx: &StepCx<'_>) -> Result<Bundle> {
