@@ -225,16 +225,8 @@ impl Engine<'_> {
             if produced.tests.iter().any(|ended| ended.id == test.id) {
                 continue;
             }
-            produced.tests.push(TestResult {
-                id: test.id,
-                version: test.version,
-                step: step.id.to_owned(),
-                phase: test.phase.to_owned(),
-                outcome: Outcome::not_run(reason, outcome.message.clone()),
-                started_ms: u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0),
-                duration_ms: 0,
-                retries: Vec::new(),
-            });
+            let untold = Outcome::not_run(reason, outcome.message.clone());
+            produced.tests.push(TestResult::of(test.id, test.version, step.id, test.phase, untold));
         }
         Ok((outcome, produced))
     }

@@ -7,18 +7,17 @@ pub mod probe;
 pub mod settled;
 
 use std::panic::AssertUnwindSafe;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::{Access, Cluster, Place, Scratch};
 use crate::error::{Error, Kind, Result};
 use crate::recipe::Recipe;
-use crate::results::{ErrorReason, Outcome, SkipReason, TestResult, Verdict};
+use crate::results::{Begun, ErrorReason, Outcome, SkipReason, TestResult, Verdict};
 use crate::ui::Ui;
 use crate::vendor::Vendor;
 
@@ -209,32 +208,17 @@ impl Cx<'_> {
 /// The result of a check that is not even tried.
 #[must_use]
 pub fn untried(known: Known, step: &str, phase: Phase, outcome: Outcome) -> TestResult {
-    TestResult {
-        id: known.id().to_owned(),
-        version: known.version(),
-        step: step.to_owned(),
-        phase: phase.word().to_owned(),
-        outcome,
-        started_ms: u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0),
-        duration_ms: 0,
-        retries: Vec::new(),
-    }
+    TestResult::of(known.id().to_owned(), known.version(), step, phase.word(), outcome)
 }
 
 /// Runs one check within its deadline. Whatever happens, there is a result, and only a guarded pass is a pass.
 pub async fn run(known: Known, step: &str, phase: Phase, cx: &Cx<'_>) -> TestResult {
-    let started = Timestamp::now();
-    let clock = Instant::now();
+    let begun = Begun::now();
     let outcome = match known {
         Known::NotBuilt(id) => Outcome::error(ErrorReason::Unsupported, format!("this version of seatrial cannot run {id} yet")),
         Known::Built(check) => outcome(check, cx).await,
     };
-    TestResult {
-        started_ms: u64::try_from(started.as_millisecond()).unwrap_or(0),
-        duration_ms: u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX),
-        retries: cx.cluster.take_retries(),
-        ..untried(known, step, phase, outcome)
-    }
+    untried(known, step, phase, outcome).since(begun, cx.cluster.take_retries())
 }
 
 async fn outcome(check: &'static Check, cx: &Cx<'_>) -> Outcome {

@@ -3,17 +3,18 @@
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::health::{self, Test};
 use crate::recipe::{API_VERSION, Recipe};
 use crate::snapshot::Snapshot;
 use crate::{checks, data, files, limits, vendor, yaml};
 
-/// A recipe that was read and checked, with the text of its health tests.
+/// A recipe that was read and checked, with its health tests.
 #[derive(Clone, Debug)]
 pub struct LoadedRecipe {
     /// The recipe.
     pub recipe: Recipe,
-    /// Health test files: name and text, in the recipe's order.
-    pub health: Vec<(String, String)>,
+    /// The tests of its health files, in the recipe's order.
+    pub health: Vec<Test>,
 }
 
 /// Reads a recipe by the name of a shipped one or by path.
@@ -32,7 +33,7 @@ pub fn read(name_or_path: &str) -> Result<LoadedRecipe> {
     };
     let recipe: Recipe = yaml::from_str(&text, &name)?;
     check(&recipe, &name)?;
-    let health = recipe.spec.health.iter().map(|file| health_file(file, folder, &name)).collect::<Result<_>>()?;
+    let health = health_tests(&recipe, folder, &name)?;
     Ok(LoadedRecipe { recipe, health })
 }
 
@@ -132,12 +133,28 @@ const MOST_PODS: u32 = 5000;
 /// GPUs of one pod: no node has more than 16; rack-scale nodes may.
 const MOST_GPUS: u32 = 128;
 
-fn health_file(file: &str, folder: Option<&Path>, name: &str) -> Result<(String, String)> {
+fn health_tests(recipe: &Recipe, folder: Option<&Path>, name: &str) -> Result<Vec<Test>> {
+    let none = |file: &str| -> Result<String> {
+        Err(Error::usage(format!("the health test refers to the file {file}")).hint("write the resource into the test"))
+    };
+    let mut tests = Vec::new();
+    for file in &recipe.spec.health {
+        tests.extend(health::load(file, &health_file(file, folder, name)?, &none)?);
+    }
+    let mut ids: Vec<&str> = tests.iter().map(|test| test.name.as_str()).collect();
+    ids.sort_unstable();
+    if let Some(twice) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(Error::usage(format!("two health tests of the recipe have the name {}", twice[0])));
+    }
+    Ok(tests)
+}
+
+fn health_file(file: &str, folder: Option<&Path>, name: &str) -> Result<String> {
     let text = match folder {
         Some(folder) if folder.join(file).exists() => Some(files::read_text(&folder.join(file), limits::DOCUMENT_BYTES)?),
         _ => data::recipe_file(file).map(str::to_owned),
     };
-    text.map(|text| (file.to_owned(), text)).ok_or_else(|| {
+    text.ok_or_else(|| {
         Error::usage(format!("{name}: there is no health file {}", crate::ui::printable(file)))
             .hint("the path is relative to the recipe file, else to the shipped recipes")
     })

@@ -8,6 +8,9 @@ pub mod report;
 #[cfg(test)]
 mod samples;
 
+use std::time::Instant;
+
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -48,7 +51,35 @@ pub struct TestResult {
     pub retries: Vec<Retry>,
 }
 
+/// When something began, by the calendar and by a clock that only goes forward.
+#[derive(Clone, Copy, Debug)]
+pub struct Begun(Timestamp, Instant);
+
+impl Begun {
+    /// It begins now.
+    #[must_use]
+    pub fn now() -> Self {
+        Self(Timestamp::now(), Instant::now())
+    }
+}
+
 impl TestResult {
+    /// The result of a test that took no time.
+    #[must_use]
+    pub fn of(id: String, version: u32, step: &str, phase: &str, outcome: Outcome) -> Self {
+        let (step, phase) = (step.to_owned(), phase.to_owned());
+        let result = Self { id, version, step, phase, outcome, started_ms: 0, duration_ms: 0, retries: Vec::new() };
+        result.since(Begun::now(), Vec::new())
+    }
+
+    /// The same, begun earlier and ended now, with the tries that were repeated on the way.
+    #[must_use]
+    pub fn since(self, begun: Begun, retries: Vec<Retry>) -> Self {
+        let started_ms = u64::try_from(begun.0.as_millisecond()).unwrap_or(0);
+        let duration_ms = u64::try_from(begun.1.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Self { started_ms, duration_ms, retries, ..self }
+    }
+
     /// True if it passed only after a try that did not.
     #[must_use]
     pub fn flaky(&self) -> bool {

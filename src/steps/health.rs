@@ -1,16 +1,15 @@
 //! health: are the platform's components in the state that the recipe's health tests describe?
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::checks::Phase;
 use crate::cluster::{Access, Cluster, Query};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Kind, Result};
 use crate::health::{self, Objects, Scope, Selector, Test};
-use crate::results::{Outcome, TestResult};
+use crate::results::{Begun, Outcome, TestResult};
 use crate::steps::tests::{finish, run_checks, sum_up};
 use crate::steps::{Fact, Inputs, Selected, Step, StepCx, no_gpus, selected};
 use crate::workflow::StepSpec;
@@ -25,7 +24,9 @@ pub(super) static STEP: Step = Step {
     access,
     gpus: no_gpus,
     tests: |inputs| {
-        let mut tests: Vec<Selected> = load(inputs)?
+        let mut tests: Vec<Selected> = inputs
+            .recipe
+            .health
             .iter()
             .map(|test| Selected { id: test.id(), version: health::VERSION, phase: Phase::Deployment.word() })
             .collect();
@@ -36,26 +37,9 @@ pub(super) static STEP: Step = Step {
     run: |cx| Box::pin(run(cx)),
 };
 
-/// The health tests of the recipe.
-fn load(inputs: &Inputs) -> Result<Vec<Test>> {
-    let none = |file: &str| -> Result<String> {
-        Err(Error::usage(format!("the health test refers to the file {file}")).hint("write the resource into the test"))
-    };
-    let mut tests = Vec::new();
-    for (name, text) in &inputs.recipe.health {
-        tests.extend(health::load(name, text, &none)?);
-    }
-    let mut ids: Vec<&str> = tests.iter().map(|test| test.name.as_str()).collect();
-    ids.sort_unstable();
-    if let Some(twice) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(Error::usage(format!("two health tests of the recipe have the name {}", twice[0])));
-    }
-    Ok(tests)
-}
-
 fn access(inputs: &Inputs, _: &StepSpec) -> Vec<Access> {
-    let reads = load(inputs).unwrap_or_default().iter().flat_map(Test::reads).collect::<Vec<_>>();
-    let mut accesses: Vec<Access> = reads.iter().map(|(api_version, kind)| Access::read_kind(api_version, kind)).collect();
+    let reads = inputs.recipe.health.iter().flat_map(Test::reads);
+    let mut accesses: Vec<Access> = reads.map(|(api_version, kind)| Access::read_kind(&api_version, &kind)).collect();
     for id in &inputs.recipe.recipe.spec.checks.deployment {
         if let Ok(crate::checks::Known::Built(check)) = crate::checks::find(id) {
             accesses.extend_from_slice(check.access);
@@ -65,16 +49,15 @@ fn access(inputs: &Inputs, _: &StepSpec) -> Vec<Access> {
 }
 
 fn timeout(inputs: &Inputs) -> Duration {
-    let tests = load(inputs).unwrap_or_default();
     // Tests run side by side, so the longest decides; a read takes its own time beside the waiting.
-    let longest = tests.iter().map(Test::worst_case).max().unwrap_or_default();
+    let longest = inputs.recipe.health.iter().map(Test::worst_case).max().unwrap_or_default();
     longest * 2 + Duration::from_secs(120)
 }
 
 async fn run(cx: &StepCx<'_>) -> Result<Outcome> {
     use futures::StreamExt;
-    let tests = load(cx.inputs)?;
-    let mut running = futures::stream::iter(tests).map(|test| run_test(cx, test)).buffer_unordered(8);
+    // Cloned, so that the futures own their test and may run side by side.
+    let mut running = futures::stream::iter(cx.inputs.recipe.health.clone()).map(|test| run_test(cx, test)).buffer_unordered(8);
     let mut ended = Vec::new();
     while let Some(result) = running.next().await {
         ended.push(result);
@@ -89,20 +72,11 @@ async fn run(cx: &StepCx<'_>) -> Result<Outcome> {
 }
 
 async fn run_test(cx: &StepCx<'_>, test: Test) -> TestResult {
-    let started = Timestamp::now();
-    let clock = Instant::now();
+    let begun = Begun::now();
     let objects = Live(cx.cluster.for_check());
     let outcome = health::run(&test, &objects, &|what| cx.ui.waiting(what)).await;
-    TestResult {
-        id: test.id(),
-        version: health::VERSION,
-        step: cx.spec.id.clone(),
-        phase: Phase::Deployment.word().to_owned(),
-        outcome: outcome.guarded(),
-        started_ms: u64::try_from(started.as_millisecond()).unwrap_or(0),
-        duration_ms: u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX),
-        retries: objects.0.take_retries(),
-    }
+    TestResult::of(test.id(), health::VERSION, &cx.spec.id, Phase::Deployment.word(), outcome.guarded())
+        .since(begun, objects.0.take_retries())
 }
 
 /// The objects of the API server.

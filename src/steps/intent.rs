@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::checks::{Phase, probe};
@@ -10,7 +9,7 @@ use crate::cluster::{Access, ObjectRef, Query, Scratch};
 use crate::error::{Kind, Result};
 use crate::limits;
 use crate::recipe::{Allocation, Intent, IntentSpec};
-use crate::results::{ErrorReason, Outcome, SkipReason, TestResult, Verdict};
+use crate::results::{Begun, ErrorReason, Outcome, SkipReason, TestResult, Verdict};
 use crate::snapshot::{nodes, pools};
 use crate::steps::tests::{finish, run_checks, sum_up};
 use crate::steps::{Fact, GpuUse, Inputs, Selected, Step, StepCx, selected};
@@ -71,8 +70,7 @@ fn gpus(inputs: &Inputs, step: &StepSpec) -> Vec<GpuUse> {
 }
 
 async fn run(cx: &StepCx<'_>) -> Result<Outcome> {
-    let started = Timestamp::now();
-    let clock = Instant::now();
+    let begun = Begun::now();
     // Retries of earlier steps are not this test's.
     cx.cluster.take_retries();
     let outcome = match spec(cx.inputs) {
@@ -88,19 +86,8 @@ async fn run(cx: &StepCx<'_>) -> Result<Outcome> {
             _ => try_out(cx, spec).await.unwrap_or_else(Outcome::from),
         },
     };
-    finish(
-        cx,
-        TestResult {
-            id: test_id(cx.inputs),
-            version: VERSION,
-            step: cx.spec.id.clone(),
-            phase: Phase::Performance.word().to_owned(),
-            outcome: outcome.guarded(),
-            started_ms: u64::try_from(started.as_millisecond()).unwrap_or(0),
-            duration_ms: u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX),
-            retries: cx.cluster.take_retries(),
-        },
-    );
+    let result = TestResult::of(test_id(cx.inputs), VERSION, &cx.spec.id, Phase::Performance.word(), outcome.guarded());
+    finish(cx, result.since(begun, cx.cluster.take_retries()));
     run_checks(cx, &cx.inputs.recipe.recipe.spec.checks.performance, Phase::Performance).await?;
     let ended = cx.sink.ended();
     let message = match ended.as_slice() {
