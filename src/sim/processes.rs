@@ -30,10 +30,18 @@ pub(super) fn running(plane: &Path) -> BTreeMap<String, u32> {
     found
 }
 
-/// Components that kwokctl started and that have ended.
+/// Components that kwokctl started and that have ended. One without a command line is just being started.
 pub(super) fn ended(plane: &Path) -> Vec<String> {
     let bin = plane.join("bin");
     recorded(plane).into_iter().filter(|(_, pid)| !runs(*pid, &bin)).map(|(name, _)| name).collect()
+}
+
+/// Components that no longer work, of a cluster that was ready: one without a command line is just ending, for a killed
+/// process lets go of its memory first and of its threads and files some time later.
+pub(super) fn lost(plane: &Path) -> Vec<String> {
+    let bin = plane.join("bin");
+    let works = |pid| program_of(pid).is_some_and(|program| program.starts_with(&bin));
+    recorded(plane).into_iter().filter(|(_, pid)| !works(*pid)).map(|(name, _)| name).collect()
 }
 
 /// Kills the processes of the folder and waits until they are gone. There is nothing to save: the directory goes too.

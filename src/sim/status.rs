@@ -59,7 +59,7 @@ pub async fn status(home: &Home) -> Result<Status> {
         return Err(Error::new(Kind::Unavailable, message).hint("`seatrial sim down` clears away what is there"));
     }
     let plane = home.plane(&record.name);
-    if let Some(component) = processes::ended(&plane).first() {
+    if let Some(component) = processes::lost(&plane).first() {
         let log = plane.join("logs").join(format!("{component}.log"));
         let message = format!("{component} of simulated cluster {} has ended", record.name);
         return Err(Error::new(Kind::Unavailable, message).hint(format!("its log: {}", log.display())));
