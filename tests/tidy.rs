@@ -20,7 +20,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("data", &["error", "files", "limits"]),
     ("ui", &["error"]),
     ("vendor", &["data", "error", "yaml"]),
-    ("constraints", &[]),
+    ("constraints", &["error", "results", "snapshot", "ui"]),
     ("pods", &[]),
     ("recipe", &["checks", "constraints", "data", "digest", "error", "files", "health", "limits", "snapshot", "ui", "vendor", "yaml"]),
     ("snapshot", &["cluster", "digest", "error", "limits", "recipe", "vendor"]),
