@@ -23,6 +23,7 @@ pub mod recipe;
 pub mod snapshot;
 pub mod constraints;
 pub mod cluster;
+pub mod source;
 pub mod pods;
 pub mod sim;
 pub mod workflow;

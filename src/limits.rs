@@ -25,6 +25,17 @@ pub const BACKOFF_MIN: Duration = Duration::from_millis(200);
 /// The longest wait between two tries.
 pub const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
+/// How long a server that we read a document from may keep silent.
+pub const WEB_SILENCE: Duration = Duration::from_secs(15);
+/// Reading one document over https, tries and redirects included: a snapshot of 60 MB takes a minute at 8 Mbit/s.
+pub const WEB_READ: Duration = Duration::from_secs(120);
+/// Tries of one document over https that fails in a transient way.
+pub const WEB_TRIES: usize = 3;
+/// Redirects followed for one document: a release file takes two or three.
+pub const WEB_REDIRECTS: usize = 5;
+/// What a ConfigMap can hold, keys and all: the API server refuses more.
+pub const CONFIG_MAP_BYTES: usize = 1 << 20;
+
 /// How long a run's Lease lives without being renewed; three missed renewals.
 pub const LEASE: Duration = Duration::from_secs(30);
 /// How long removal of what we created may take before we say what is left: a namespace with finalizers takes seconds.
