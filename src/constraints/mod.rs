@@ -1,11 +1,13 @@
 //! Constraints: what a reading of the snapshot must be for a recipe to fit. Pure; the model is here, its judgement beside it.
 
+mod judge;
 mod rule;
 mod value;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use judge::{VERSION, ids, judge, judge_all};
 pub use rule::Rule;
 
 /// A constraint of a recipe, e.g. `{name: K8s.server.version, value: ">= 1.34"}`.

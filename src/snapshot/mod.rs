@@ -2,6 +2,7 @@
 
 pub mod collect;
 pub mod hardware;
+pub mod identity;
 pub mod nodes;
 pub mod pools;
 pub mod workloads;
@@ -9,4 +10,5 @@ pub mod model;
 
 pub use collect::collect;
 pub use hardware::Hardware;
+pub use identity::same_cluster;
 pub use model::{Device, GpuAdvert, Node, Pool, Reading, Snapshot, Taint, Workload};
