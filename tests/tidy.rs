@@ -21,7 +21,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("ui", &["error"]),
     ("config", &["error", "files", "limits", "ui", "yaml"]),
     ("vendor", &["data", "error", "yaml"]),
-    ("constraints", &[]),
+    ("constraints", &["error", "results", "snapshot", "ui"]),
     ("pods", &[]),
     ("recipe", &["checks", "constraints", "data", "digest", "error", "files", "health", "limits", "snapshot", "ui", "vendor", "yaml"]),
     ("snapshot", &["cluster", "digest", "error", "limits", "recipe", "vendor"]),

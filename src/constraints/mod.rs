@@ -1,7 +1,12 @@
 //! Constraints: what a reading of the snapshot must be for a recipe to fit. Pure; the model is here, its judgement beside it.
 
+mod rule;
+mod value;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use rule::Rule;
 
 /// A constraint of a recipe, e.g. `{name: K8s.server.version, value: ">= 1.34"}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
