@@ -17,6 +17,7 @@ pub mod files;
 pub mod yaml;
 pub mod data;
 pub mod ui;
+pub mod config;
 pub mod cli;
 pub mod vendor;
 pub mod recipe;

@@ -19,6 +19,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("yaml", &["error", "limits"]),
     ("data", &["error", "files", "limits"]),
     ("ui", &["error"]),
+    ("config", &["error", "files", "limits", "ui", "yaml"]),
     ("vendor", &["data", "error", "yaml"]),
     ("constraints", &["error", "results", "snapshot", "ui"]),
     ("pods", &[]),

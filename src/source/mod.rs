@@ -15,8 +15,8 @@ use reqwest::Url;
 
 use crate::cluster::{Cluster, Target};
 use crate::error::{Context, Error, Result};
+use crate::files;
 use crate::ui::{Ui, printable};
-use crate::{files, limits};
 
 /// Where a document is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -179,6 +179,7 @@ fn text(bytes: Vec<u8>, name: String) -> Result<Text> {
 mod tests {
     use super::*;
     use crate::error::Kind;
+    use crate::limits;
     use crate::ui::Mode;
 
     fn ui() -> Ui {
