@@ -38,6 +38,7 @@ pub struct Selection {
     /// How many seconds set-up waits for the cluster to settle.
     #[arg(long, value_name = "SECONDS", default_value_t = 60, env = "SEATRIAL_SETTLE")]
     pub settle: u64,
+    /// How our pods look on this cluster.
     #[command(flatten)]
     pub pods: PodArgs,
 }

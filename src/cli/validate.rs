@@ -167,7 +167,7 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
     let given = match &args.snapshot {
         Some(source) => {
             let text = source.read(limits::SNAPSHOT_BYTES, &cx.global.target()).await?;
-            Some(snapshot::read_text(&text.text, &text.name)?)
+            Some(crate::yaml::from_str::<Snapshot>(&text.text, &text.name)?)
         }
         None => None,
     };
@@ -190,7 +190,7 @@ async fn read_recipe(recipe: &str, cx: &Cx) -> Result<LoadedRecipe> {
     if recipe == "-" || recipe.contains("://") {
         let source: Source = recipe.parse()?;
         let text = source.read(limits::DOCUMENT_BYTES, &cx.global.target()).await?;
-        return load::from_text(&text.text, &text.name, text.folder.as_deref());
+        let t = tempfile::NamedTempFile::with_suffix(".yaml").expect(""); std::fs::write(t.path(), &text.text).expect(""); return load::read(t.path().to_str().unwrap_or_default());
     }
     load::read(recipe)
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::constraints::{Constraint, Over, Rule, Severity};
-use crate::error::Result;
+use crate::error::{Context, Result};
 use crate::results::{Compared, Outcome, SkipReason, TestResult};
 use crate::snapshot::{Address, At, Snapshot};
 
@@ -22,6 +22,15 @@ pub fn ids(constraints: &[Constraint]) -> Vec<String> {
         if *count == 1 { format!("constraint/{}", constraint.name) } else { format!("constraint/{}/{count}", constraint.name) }
     };
     constraints.iter().map(&mut id).collect()
+}
+
+/// Makes sure that a constraint can be understood, and that there can be such a reading.
+///
+/// # Errors
+/// A usage error that names the constraint.
+pub fn check(constraint: &Constraint) -> Result<()> {
+    Rule::parse(constraint)?;
+    Address::parse(&constraint.name).map(|_| ()).context("a constraint")
 }
 
 /// Judges every constraint, in the order of the list.

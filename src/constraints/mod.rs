@@ -7,7 +7,7 @@ mod value;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use judge::{VERSION, ids, judge, judge_all};
+pub use judge::{VERSION, check, ids, judge, judge_all};
 pub use rule::Rule;
 
 /// A constraint of a recipe, e.g. `{name: K8s.server.version, value: ">= 1.34"}`.

@@ -22,7 +22,11 @@ pub fn same_cluster(given: &Snapshot, now: &Snapshot) -> Result<()> {
     let names = |snapshot: &Snapshot| -> BTreeSet<String> {
         snapshot.nodes.value().into_iter().flatten().map(|node| node.name.clone()).collect()
     };
-    let (then, now) = (names(given), names(now));
+    let (mut then, now) = (names(given), names(now));
+    if let Some(imported) = &given.imported {
+        then.extend(imported.metadata.get("source-node").cloned());
+        then.extend(imported.held("label").iter().flat_map(|held| &held.nodes).map(|name| (*name).to_owned()));
+    }
     if then.is_empty() {
         return Err(Error::usage("the snapshot does not say of which cluster it is: it has no cluster id and names no node").hint(hint));
     }

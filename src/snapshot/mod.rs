@@ -20,6 +20,5 @@ pub use address::Address;
 pub use collect::collect;
 pub use hardware::Hardware;
 pub use identity::same_cluster;
-pub use model::{Device, GpuAdvert, Node, Pool, Reading, Snapshot, Taint, Workload};
 pub use model::{Device, GpuAdvert, Host, Node, Policy, Pool, Reading, Snapshot, Taint, Workload};
 pub use readings::At;

@@ -71,11 +71,11 @@ async fn run(cx: &StepCx<'_>) -> Result<Outcome> {
 /// # Errors
 /// A usage error if something is in it, or it is no directory.
 pub fn empty_or_absent(folder: &Path) -> Result<()> {
-    match std::fs::read_dir(folder) {
+    match std::fs::read_dir(folder).map(Iterator::count) {
+        Ok(0) => Ok(()),
+        Ok(_) => Err(Error::usage(format!("{} is not empty", folder.display())).hint("name a directory that does not exist yet")),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(Error::usage(format!("{} cannot take the bundle", folder.display())).because(error)),
-        Ok(mut entries) if entries.next().is_none() => Ok(()),
-        Ok(_) => Err(Error::usage(format!("{} is not empty", folder.display())).hint("name a directory that does not exist yet")),
     }
 }
 

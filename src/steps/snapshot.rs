@@ -46,7 +46,10 @@ async fn run(cx: &StepCx<'_>) -> Result<Outcome> {
     for result in judged {
         finish(cx, result);
     }
-    Ok(Outcome { message: format!("{} · constraints: {}", outcome.message, readiness.message), ..readiness })
+    let message = format!("{} · constraints: {}", outcome.message, readiness.message);
+    // What a recipe only advises stops nothing.
+    let blocks = !matches!(readiness.verdict, Verdict::Pass | Verdict::Skip(_));
+    Ok(Outcome { message, ..if blocks { readiness } else { outcome } })
 }
 
 /// A snapshot is a reading, not a verdict on the cluster; but without nodes there is nothing to go on with.
