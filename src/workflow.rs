@@ -101,7 +101,7 @@ impl Loaded {
         let workflow = Workflow {
             api_version: ApiVersion::V1alpha1,
             kind: Kind::Workflow,
-            metadata: Metadata { name: name.to_owned() },
+            metadata: Metadata { name: name.to_owned(), overlays: Vec::new() },
             spec: WorkflowSpec { intent: None, steps },
         };
         Self { workflow, manifests: Vec::new() }

@@ -190,7 +190,7 @@ async fn read_recipe(recipe: &str, cx: &Cx) -> Result<LoadedRecipe> {
     if recipe == "-" || recipe.contains("://") {
         let source: Source = recipe.parse()?;
         let text = source.read(limits::DOCUMENT_BYTES, &cx.global.target()).await?;
-        let t = tempfile::NamedTempFile::with_suffix(".yaml").expect(""); std::fs::write(t.path(), &text.text).expect(""); return load::read(t.path().to_str().unwrap_or_default());
+        return load::from_text(&text.text, &text.name, text.folder.as_deref());
     }
     load::read(recipe)
 }

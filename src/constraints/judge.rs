@@ -12,16 +12,15 @@ pub const VERSION: u32 = 1;
 /// How many different values a message names; the rest is counted.
 const NAMED: usize = 3;
 
-/// The ids of the tests that some constraints give, in their order: `constraint/<name>`, with what tells them apart where a name comes twice.
+/// The ids of the tests that some constraints give: `constraint/<name>`, or `constraint/<name>@<over>` where that is said; a recipe
+/// has each only once.
 #[must_use]
 pub fn ids(constraints: &[Constraint]) -> Vec<String> {
-    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
-    let mut id = |constraint: &Constraint| {
-        let count = seen.entry(constraint.name.clone()).or_default();
-        *count += 1;
-        if *count == 1 { format!("constraint/{}", constraint.name) } else { format!("constraint/{}/{count}", constraint.name) }
+    let id = |constraint: &Constraint| match constraint.over {
+        None => format!("constraint/{}", constraint.name),
+        Some(over) => format!("constraint/{}@{}", constraint.name, over.word()),
     };
-    constraints.iter().map(&mut id).collect()
+    constraints.iter().map(id).collect()
 }
 
 /// Makes sure that a constraint can be understood, and that there can be such a reading.
@@ -60,11 +59,7 @@ pub fn judge(constraint: &Constraint, snapshot: &Snapshot) -> Result<Outcome> {
 /// What the readings come to.
 fn weigh(constraint: &Constraint, rule: &Rule, over: Over, readings: &[At]) -> Outcome {
     let expected = expected(constraint);
-    let kind = match over {
-        Over::Cluster => "cluster",
-        Over::Nodes => "nodes",
-        Over::Gpus => "GPUs",
-    };
+    let kind = over.word();
     let mut held = Vec::new();
     let mut others: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for at in readings {

@@ -69,6 +69,18 @@ pub enum Over {
     Gpus,
 }
 
+impl Over {
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Cluster => "cluster",
+            Self::Nodes => "nodes",
+            Self::Gpus => "gpus",
+        }
+    }
+}
+
 /// For how many it must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]

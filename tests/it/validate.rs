@@ -84,7 +84,7 @@ async fn constraints_that_do_not_hold_are_all_listed_and_nothing_is_created() {
         "{name: K8s.server.version, value: \">= 9.9\", remediation: upgrade the control plane}",
         "{name: NodeTopology.summary.node-count, value: \">= 400\", type: number}",
         "{name: OS.kmod.nvidia, value: \"true\"}",
-        "{name: K8s.server.version, value: \">= 9.8\", severity: advisory}",
+        "{name: K8s.node.kubelet-version, value: \">= 9.8\", severity: advisory}",
         HOLDS,
     ];
     let place = Place::new(&cluster, &recipe(&wrong, &["dra-support"]));
@@ -94,7 +94,7 @@ async fn constraints_that_do_not_hold_are_all_listed_and_nothing_is_created() {
     assert_eq!(failed, ["constraint/K8s.server.version", "constraint/NodeTopology.summary.node-count", "constraint/OS.kmod.nvidia"]);
     let missing = test(&report, "constraint/OS.kmod.nvidia");
     assert!(missing["message"].as_str().is_some_and(|text| text.contains("node-facts")), "says how to read it: {missing:#}");
-    let advisory = test(&report, "constraint/K8s.server.version/2");
+    let advisory = test(&report, "constraint/K8s.node.kubelet-version");
     assert_eq!((&advisory["status"], &advisory["extra"]["reason"]), (&json!("skipped"), &json!("advisory")));
     let blocked = test(&report, "dra-support");
     assert_eq!((&blocked["status"], &blocked["extra"]["reason"]), (&json!("pending"), &json!("blocked-by")));
