@@ -79,13 +79,8 @@ impl Engine<'_> {
     /// [`Kind::Io`] if the journal cannot be written; verdicts and troubles of steps are in the state, not here.
     pub async fn run(&mut self, corner: Corner, facts: &mut RunFacts) -> Result<State> {
         let specs = self.inputs.workflow.workflow.spec.steps.clone();
-        let mut going = Going {
-            state: State::default(),
-            facts: BTreeSet::new(),
-            records: BTreeMap::new(),
-            stopped: None,
-            begun: Instant::now(),
-        };
+        let mut going =
+            Going { state: State::default(), facts: BTreeSet::new(), records: BTreeMap::new(), stopped: None, begun: Instant::now() };
         let mut corner = Some(corner);
         let walked = self.walk(&specs, &mut corner, facts, &mut going).await;
         // Also when the journal could not be written: nothing stays in the cluster.

@@ -50,7 +50,24 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("sign", &["digest", "error", "evidence", "files", "limits"]),
     ("registry", &["digest", "error", "limits"]),
     ("publish", &["digest", "error", "evidence", "files", "limits", "recipe", "registry", "sign"]),
-    ("verify", &["digest", "error", "evidence", "exit", "files", "limits", "recipe", "registry", "results", "snapshot", "ui", "yaml"]),
+    (
+        "verify",
+        &[
+            "constraints",
+            "digest",
+            "error",
+            "evidence",
+            "exit",
+            "files",
+            "limits",
+            "recipe",
+            "registry",
+            "results",
+            "snapshot",
+            "ui",
+            "yaml",
+        ],
+    ),
 ];
 
 /// What must never be added to a line of [`LAYERS`], whatever else changes.

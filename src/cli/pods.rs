@@ -81,7 +81,11 @@ fn toleration(text: &str) -> Result<Value> {
         None => (text, None),
     };
     if let Some(effect) = effect.filter(|effect| !EFFECTS.contains(effect)) {
-        return Err(wrong("the effect is not known").did_you_mean(effect, EFFECTS.iter().copied(), format!("effects: {}", EFFECTS.join(", "))));
+        return Err(wrong("the effect is not known").did_you_mean(
+            effect,
+            EFFECTS.iter().copied(),
+            format!("effects: {}", EFFECTS.join(", ")),
+        ));
     }
     let (key, value) = match taint.split_once('=') {
         Some((key, value)) => (key, Some(value)),

@@ -113,7 +113,13 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
 
 impl Args {
     fn publishing(&self) -> Publishing {
-        Publishing { bundle: None, key: self.key.clone(), push: self.push.clone(), plain_http: self.plain_http, pointers: self.pointer_dir.clone() }
+        Publishing {
+            bundle: None,
+            key: self.key.clone(),
+            push: self.push.clone(),
+            plain_http: self.plain_http,
+            pointers: self.pointer_dir.clone(),
+        }
     }
 }
 

@@ -202,14 +202,6 @@ async fn cancel_on_signal(cancel: CancellationToken, ui: Ui) {
 
 impl Default for Conduct {
     fn default() -> Self {
-        Self {
-            namespace: None,
-            lease: limits::LEASE,
-            limit: None,
-            fail_fast: false,
-            yes: false,
-            skip_preflight: false,
-            no_cleanup: false,
-        }
+        Self { namespace: None, lease: limits::LEASE, limit: None, fail_fast: false, yes: false, skip_preflight: false, no_cleanup: false }
     }
 }

@@ -27,7 +27,9 @@ use crate::{limits, progress};
 /// run only with --behavioral-tests; without it the scope is `structural`. The report (CTRF) goes to stdout or --output, also after a failure, a timeout or an
 /// interrupt. Exit codes: 0 everything in scope was seen to hold, 1 something was seen to be wrong, 2 invalid input, 3 could not tell, 4 permissions are missing, 130 interrupted.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  seatrial validate -r h100-eks-training -s snapshot.yaml --no-cluster\n  seatrial validate -r recipe.yaml --phase conformance --behavioral-tests\n  seatrial validate -r cm://gpu-operator/recipe -o report.json --report junit=junit.xml")]
+#[command(
+    after_help = "Examples:\n  seatrial validate -r h100-eks-training -s snapshot.yaml --no-cluster\n  seatrial validate -r recipe.yaml --phase conformance --behavioral-tests\n  seatrial validate -r cm://gpu-operator/recipe -o report.json --report junit=junit.xml"
+)]
 pub struct Args {
     /// The recipe: the name of a shipped one, a file, `-`, https://… or cm://NAMESPACE/NAME; without it, the shipped one that the cluster fits.
     #[arg(short, long, env = "SEATRIAL_RECIPE", value_name = "NAME|SOURCE")]
@@ -319,7 +321,13 @@ impl Args {
         let place = match (&self.output, &self.out) {
             (Some(output), _) => output.to_string(),
             (None, Some(out)) => out.join("report.md").display().to_string(),
-            (None, None) => if shown { "on stdout".to_owned() } else { "not kept: --output FILE keeps it".to_owned() },
+            (None, None) => {
+                if shown {
+                    "on stdout".to_owned()
+                } else {
+                    "not kept: --output FILE keeps it".to_owned()
+                }
+            }
         };
         progress::end(&cx.ui, report, exit, Path::new(&place));
         Ok(match exit {

@@ -19,9 +19,8 @@ pub fn same_cluster(given: &Snapshot, now: &Snapshot) -> Result<()> {
         }
         return Err(Error::usage(format!("the snapshot is of cluster {}, and this is cluster {now}", printable(given))).hint(hint));
     }
-    let names = |snapshot: &Snapshot| -> BTreeSet<String> {
-        snapshot.nodes.value().into_iter().flatten().map(|node| node.name.clone()).collect()
-    };
+    let names =
+        |snapshot: &Snapshot| -> BTreeSet<String> { snapshot.nodes.value().into_iter().flatten().map(|node| node.name.clone()).collect() };
     let (mut then, now) = (names(given), names(now));
     if let Some(imported) = &given.imported {
         then.extend(imported.metadata.get("source-node").cloned());
@@ -33,7 +32,8 @@ pub fn same_cluster(given: &Snapshot, now: &Snapshot) -> Result<()> {
     match then.iter().find(|name| !now.contains(*name)) {
         None => Ok(()),
         Some(name) => {
-            Err(Error::usage(format!("the snapshot is of another cluster: it has node {}, and this one does not", printable(name))).hint(hint))
+            Err(Error::usage(format!("the snapshot is of another cluster: it has node {}, and this one does not", printable(name)))
+                .hint(hint))
         }
     }
 }

@@ -70,7 +70,9 @@ fn access(inputs: &Inputs, _: &StepSpec) -> Vec<Access> {
 
 fn gpus(inputs: &Inputs, step: &StepSpec) -> Vec<GpuUse> {
     let spec = spec(inputs).filter(|_| inputs.behavioral);
-    spec.map(|(_, spec)| GpuUse { allocation: spec.allocation, count: spec.pods * spec.gpus_per_pod, kept: step.keep }).into_iter().collect()
+    spec.map(|(_, spec)| GpuUse { allocation: spec.allocation, count: spec.pods * spec.gpus_per_pod, kept: step.keep })
+        .into_iter()
+        .collect()
 }
 
 async fn run(cx: &StepCx<'_>) -> Result<Outcome> {

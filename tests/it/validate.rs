@@ -64,7 +64,8 @@ fn test<'a>(report: &'a Value, name: &str) -> &'a Value {
 #[tokio::test]
 async fn a_cluster_that_meets_its_recipe_is_ok_and_each_constraint_says_what_was_read_where() {
     let cluster = lease().await;
-    let place = Place::new(&cluster, &recipe(&[HOLDS, "{name: NodeTopology.summary.node-count, value: \"4\", type: number}"], &["gpu-capacity"]));
+    let place =
+        Place::new(&cluster, &recipe(&[HOLDS, "{name: NodeTopology.summary.node-count, value: \"4\", type: number}"], &["gpu-capacity"]));
     let (report, stderr) = place.report(&[], 0);
     let constraint = test(&report, "constraint/K8s.server.version");
     assert_eq!((&constraint["status"], &constraint["suite"]), (&json!("passed"), &json!(["snapshot", "readiness"])));
@@ -89,8 +90,13 @@ async fn constraints_that_do_not_hold_are_all_listed_and_nothing_is_created() {
     ];
     let place = Place::new(&cluster, &recipe(&wrong, &["dra-support"]));
     let (report, stderr) = place.report(&["--behavioral-tests"], 1);
-    let failed: Vec<&str> = report["results"]["tests"].as_array().expect("a list").iter().filter(|test| test["status"] == "failed")
-        .filter_map(|test| test["name"].as_str()).collect();
+    let failed: Vec<&str> = report["results"]["tests"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter(|test| test["status"] == "failed")
+        .filter_map(|test| test["name"].as_str())
+        .collect();
     assert_eq!(failed, ["constraint/K8s.server.version", "constraint/NodeTopology.summary.node-count", "constraint/OS.kmod.nvidia"]);
     let missing = test(&report, "constraint/OS.kmod.nvidia");
     assert!(missing["message"].as_str().is_some_and(|text| text.contains("node-facts")), "says how to read it: {missing:#}");
@@ -185,7 +191,10 @@ async fn without_behavioural_tests_nothing_is_created_and_with_them_the_scope_is
 async fn a_phase_that_fails_ends_it_with_fail_fast_and_report_only_never_fails_the_job() {
     let cluster = lease().await;
     cluster.kubectl(&["label", "node", "sim-node-4", "--overwrite", "nvidia.com/gpu.count=9"]);
-    let place = Place::new(&cluster, &recipe(&[HOLDS], &["gpu-capacity"]).replace("    conformance", "    deployment: [platform-health]\n    conformance"));
+    let place = Place::new(
+        &cluster,
+        &recipe(&[HOLDS], &["gpu-capacity"]).replace("    conformance", "    deployment: [platform-health]\n    conformance"),
+    );
     let (report, _) = place.report(&[], 1);
     assert_eq!(test(&report, "gpu-capacity")["status"], "failed");
     for flag in ["--report-only", "--fail-on-error=false"] {
@@ -193,8 +202,11 @@ async fn a_phase_that_fails_ends_it_with_fail_fast_and_report_only_never_fails_t
         let report: Value = serde_json::from_str(&ran.stdout).expect("is JSON");
         assert_eq!((&report["results"]["extra"]["verdict"], &report["results"]["extra"]["exit"]), (&json!("failed"), &json!(1)));
     }
-    std::fs::write(place.path("r.yaml"), recipe(&[HOLDS], &["dra-support"]).replace("    conformance", "    deployment: [gpu-capacity]\n    conformance"))
-        .expect("is written");
+    std::fs::write(
+        place.path("r.yaml"),
+        recipe(&[HOLDS], &["dra-support"]).replace("    conformance", "    deployment: [gpu-capacity]\n    conformance"),
+    )
+    .expect("is written");
     let (report, _) = place.report(&["--fail-fast"], 1);
     let after = test(&report, "dra-support");
     assert_eq!((&after["status"], &after["extra"]["reason"]), (&json!("pending"), &json!("fail-fast")));
@@ -294,7 +306,8 @@ async fn evidence_is_written_where_it_is_wanted_and_never_over_something_else() 
     let Some(place) = Workplace::new(&cluster) else { return crate::support::left_out("this machine has no registry") };
     std::fs::write(place.path("r.yaml"), recipe(&[HOLDS], &["gpu-capacity"])).expect("is written");
     let repository = format!("{}/evidence", place.registry.address);
-    let args = ["validate", "-r", "./r.yaml", "--emit-attestation", "bundle", "--key", "keys/seatrial.key", "--push", &repository, "--plain-http"];
+    let args =
+        ["validate", "-r", "./r.yaml", "--emit-attestation", "bundle", "--key", "keys/seatrial.key", "--push", &repository, "--plain-http"];
     place.bin(&args).exits(0);
     place.assert_published_once(0).await;
     place.bin(&["evidence", "verify", "bundle", "--key", "keys/seatrial.pub"]).exits(0);
