@@ -116,8 +116,7 @@ async fn run(args: &Args, cx: &Cx, cluster: &Cluster, look: &Snapshot, prepared:
         creates: created_outside(&inputs),
     };
     if !args.skip_preflight {
-        preflight::permissions(cluster, &inputs, &place, &cx.ui).await?;
-        preflight::registry(&inputs.publishing, &cx.ui).await?;
+        preflight::ask(cluster, look, &inputs, &place, &cx.ui).await?.require(&cx.ui)?;
     }
     confirm(args, &cx.ui, cluster, look, &plan)?;
     // Only now: a run that was refused leaves no directory behind.
