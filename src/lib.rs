@@ -20,6 +20,7 @@ pub mod ui;
 pub mod cli;
 pub mod vendor;
 pub mod recipe;
+pub mod facts;
 pub mod snapshot;
 pub mod constraints;
 pub mod cluster;
