@@ -6,6 +6,7 @@ mod crash;
 mod output;
 mod defects;
 mod faults;
+mod real_node;
 mod setup;
 mod sim;
 #[path = "../support/mod.rs"]
