@@ -14,6 +14,19 @@ pub const YAML_NODES: usize = 200_000;
 /// that people write, nests some 30.
 pub const YAML_DEPTH: usize = 64;
 
+/// One run of a machine's own tool: nvidia-smi takes some seconds for each of eight GPUs where no daemon keeps the driver awake.
+pub const TOOL: Duration = Duration::from_secs(60);
+/// What a tool may say: nvidia-smi writes some 30 KB a GPU.
+pub const TOOL_BYTES: u64 = 8 << 20;
+/// One file of `/proc` or `/sys`; the longest that we read, the list of modules, has some 20 KB.
+pub const FACT_BYTES: u64 = 1 << 20;
+/// Kernel settings of one machine; real ones have 1,000 to 3,000.
+pub const SYSCTLS: usize = 20_000;
+/// Nesting of directories below the root for kernel settings; the deepest has six.
+pub const SYSCTL_DEPTH: usize = 12;
+/// Nesting of a tool's XML; nvidia-smi's has five.
+pub const XML_DEPTH: usize = 32;
+
 /// One request to the API server. kube-apiserver itself gives up after 60 s.
 pub const API_REQUEST: Duration = Duration::from_secs(30);
 /// Connecting to any server: a reachable one answers in far less, an unreachable one would otherwise take minutes.
@@ -26,6 +39,17 @@ pub const API_TRIES: usize = 4;
 pub const BACKOFF_MIN: Duration = Duration::from_millis(200);
 /// The longest wait between two tries.
 pub const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// How long a server that we read a document from may keep silent.
+pub const WEB_SILENCE: Duration = Duration::from_secs(15);
+/// Reading one document over https, tries and redirects included: a snapshot of 60 MB takes a minute at 8 Mbit/s.
+pub const WEB_READ: Duration = Duration::from_secs(120);
+/// Tries of one document over https that fails in a transient way.
+pub const WEB_TRIES: usize = 3;
+/// Redirects followed for one document: a release file takes two or three.
+pub const WEB_REDIRECTS: usize = 5;
+/// What a ConfigMap can hold, keys and all: the API server refuses more.
+pub const CONFIG_MAP_BYTES: usize = 1 << 20;
 
 /// How long a run's Lease lives without being renewed; three missed renewals.
 pub const LEASE: Duration = Duration::from_secs(30);

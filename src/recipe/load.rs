@@ -14,7 +14,7 @@ use crate::recipe::overlay::{self, Overlay};
 use crate::recipe::{API_VERSION, HealthFile, Recipe, aicr, infer, tree};
 use crate::snapshot::Snapshot;
 use crate::ui::printable;
-use crate::{checks, data, files, limits, vendor, yaml};
+use crate::{checks, constraints, data, files, limits, vendor, yaml};
 
 /// A recipe that was read and checked, with its health tests.
 #[derive(Clone, Debug)]
@@ -213,9 +213,7 @@ fn check(recipe: &Recipe, name: &str) -> Result<()> {
     let json = serde_json::to_value(spec).map_err(|error| Error::internal("write the recipe as JSON").because(error))?;
     tree::leaves(&json).map_err(|error| error.context(name.to_owned()))?;
     for constraint in &spec.constraints {
-        if constraint.name.trim().is_empty() || constraint.value.trim().is_empty() {
-            return wrong(format!("constraint `{}` says nothing: it needs a name and a value", printable(&constraint.name)));
-        }
+        constraints::check(constraint).map_err(|error| error.context(name.to_owned()))?;
     }
     for threshold in &spec.thresholds {
         if let Err(cause) = threshold.bound() {

@@ -6,8 +6,10 @@ mod crash;
 mod output;
 mod defects;
 mod faults;
+mod real_node;
 mod setup;
 mod sim;
 #[path = "../support/mod.rs"]
 mod support;
 mod trial;
+mod validate;
