@@ -25,6 +25,7 @@ pub mod snapshot;
 pub mod constraints;
 pub mod cluster;
 pub mod pods;
+pub mod node_facts;
 pub mod sim;
 pub mod workflow;
 pub mod plan;

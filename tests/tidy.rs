@@ -26,6 +26,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("facts", &["error", "limits"]),
     ("snapshot", &["cluster", "constraints", "digest", "error", "facts", "files", "limits", "recipe", "vendor", "yaml"]),
     ("cluster", &["error", "limits", "results"]),
+    ("node_facts", &["checks", "cluster", "digest", "error", "facts", "limits", "pods", "snapshot", "ui", "vendor"]),
     ("sim", &["cluster", "data", "digest", "error", "files", "limits", "ui", "yaml"]),
     ("workflow", &["data", "digest", "error", "files", "limits", "recipe", "steps", "ui", "yaml"]),
     ("plan", &["checks", "cluster", "digest", "error", "limits", "recipe", "snapshot", "steps", "vendor", "workflow"]),
