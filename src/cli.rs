@@ -5,12 +5,16 @@ pub mod evidence;
 pub mod explain;
 pub mod list;
 pub mod plan;
+pub mod pods;
 pub mod rbac;
 pub mod reports;
 pub mod run;
 pub mod selection;
 pub mod sim;
 pub mod snapshot;
+pub mod trial;
+pub mod validate;
+pub mod without_cluster;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -56,6 +60,7 @@ enum Command {
     Snapshot(snapshot::Args),
     Plan(plan::Args),
     Run(run::Args),
+    Validate(validate::Args),
     /// Work with signed evidence: verify, publish, make keys.
     Evidence(evidence::Args),
     /// Start, stop and load a simulated GPU cluster on this machine.
@@ -118,6 +123,7 @@ async fn exec(command: Command, cx: Cx) -> Result<Exit> {
         Command::Snapshot(args) => snapshot::exec(args, cx).await,
         Command::Plan(args) => plan::exec(args, cx).await,
         Command::Run(args) => run::exec(args, cx).await,
+        Command::Validate(args) => validate::exec(args, cx).await,
         Command::Evidence(args) => evidence::exec(args, cx).await,
         Command::Sim(args) => sim::exec(args, cx).await,
         Command::List(args) => list::exec(args, cx).await,

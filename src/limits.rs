@@ -6,6 +6,8 @@ use std::time::Duration;
 pub const DOCUMENT_BYTES: u64 = 1 << 20;
 /// A snapshot: 10,000 nodes with 8 GPUs each are about 60 MB.
 pub const SNAPSHOT_BYTES: u64 = 256 << 20;
+/// Files in one folder of recipe data of one's own: the largest collection of overlays that is known has 160.
+pub const DATA_FILES: usize = 2000;
 /// Nodes of a YAML document; aliases count each time they are expanded, so an alias bomb ends here.
 pub const YAML_NODES: usize = 200_000;
 /// Nesting of a YAML document: reading a level takes up to 24 KB of a thread's 2 MiB of stack in a debug build; a CRD, the deepest thing
@@ -24,6 +26,17 @@ pub const API_TRIES: usize = 4;
 pub const BACKOFF_MIN: Duration = Duration::from_millis(200);
 /// The longest wait between two tries.
 pub const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// How long a server that we read a document from may keep silent.
+pub const WEB_SILENCE: Duration = Duration::from_secs(15);
+/// Reading one document over https, tries and redirects included: a snapshot of 60 MB takes a minute at 8 Mbit/s.
+pub const WEB_READ: Duration = Duration::from_secs(120);
+/// Tries of one document over https that fails in a transient way.
+pub const WEB_TRIES: usize = 3;
+/// Redirects followed for one document: a release file takes two or three.
+pub const WEB_REDIRECTS: usize = 5;
+/// What a ConfigMap can hold, keys and all: the API server refuses more.
+pub const CONFIG_MAP_BYTES: usize = 1 << 20;
 
 /// How long a run's Lease lives without being renewed; three missed renewals.
 pub const LEASE: Duration = Duration::from_secs(30);

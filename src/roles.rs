@@ -76,22 +76,13 @@ fn metadata(namespace: Option<&str>) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::recipe::load;
-    use crate::steps::Publishing;
     use crate::workflow::Loaded;
 
     fn inputs(behavioral: bool) -> Inputs {
-        Inputs {
-            workflow: Loaded::read("conformance").expect("a workflow"),
-            recipe: load::read("sim-h100").expect("a recipe"),
-            behavioral,
-            max_gpus: None,
-            settle: Duration::from_secs(60),
-            publishing: Publishing::default(),
-        }
+        let workflow = Loaded::read("conformance").expect("a workflow");
+        Inputs { behavioral, ..Inputs::new(workflow, load::read("sim-h100").expect("a recipe")) }
     }
 
     #[test]

@@ -3,6 +3,9 @@
 use serde::de::DeserializeOwned;
 use serde_saphyr::{Budget, DuplicateKeyPolicy, Options};
 
+/// A value with its line and column.
+pub use serde_saphyr::Spanned;
+
 use crate::error::{Error, Kind, Result, nearest};
 use crate::limits;
 

@@ -29,7 +29,7 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
             None => return Err(Error::usage("which recipe?").hint("name it with --recipe: roles depend on its checks")),
         },
     };
-    let inputs = args.selection.inputs(workflow, recipe, Publishing::default());
+    let inputs = args.selection.inputs(workflow, recipe, Publishing::default())?;
     cx.ui.artefact(&roles::to_yaml(&inputs, args.selection.namespace.as_deref(), args.user.as_deref())?);
     Ok(Exit::Ok)
 }

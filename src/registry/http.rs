@@ -248,7 +248,7 @@ impl Registry {
 }
 
 /// Whether a connection failed because of the server's certificate.
-fn distrusted(error: &(dyn StdError + 'static)) -> bool {
+pub(crate) fn distrusted(error: &(dyn StdError + 'static)) -> bool {
     if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
         return true;
     }

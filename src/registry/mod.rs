@@ -17,6 +17,7 @@ use std::time::Duration;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
 
+pub(crate) use http::distrusted;
 pub use repository::Repository;
 
 use crate::error::{Error, Result};

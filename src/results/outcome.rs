@@ -23,13 +23,15 @@ pub enum SkipReason {
     NotDeclared,
     /// Cannot apply to this cluster.
     NotApplicable,
+    /// It does not hold, and the recipe only advises it.
+    Advisory,
 }
 
 impl SkipReason {
     /// True if the skip leaves a gap in what the run can speak for; false if there is nothing to speak of.
     #[must_use]
     pub fn narrows_scope(self) -> bool {
-        !matches!(self, Self::NotDeclared | Self::NotApplicable)
+        !matches!(self, Self::NotDeclared | Self::NotApplicable | Self::Advisory)
     }
 }
 
@@ -191,6 +193,18 @@ pub struct Measurement {
     pub threshold: Option<f64>,
 }
 
+/// What a reading was held against.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Compared {
+    /// What it must be, as the recipe says it.
+    pub expected: String,
+    /// What was read, and of whom.
+    pub actual: String,
+    /// Where it was read.
+    pub source: String,
+}
+
 /// Something that was seen and is worth keeping: one line of `artifacts/<check>.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -225,6 +239,9 @@ pub struct Outcome {
     /// Measured numbers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub measurements: Vec<Measurement>,
+    /// For a constraint: expected and actual.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compared: Option<Compared>,
     /// Things seen; written to their own file, so not part of the results document.
     #[serde(skip)]
     pub artifacts: Vec<Artifact>,
@@ -240,6 +257,7 @@ impl Outcome {
             subjects: Subjects::default(),
             assertions: Assertions::default(),
             measurements: Vec::new(),
+            compared: None,
             artifacts: Vec::new(),
         }
     }

@@ -3,6 +3,7 @@
 pub mod address;
 pub mod collect;
 pub mod hardware;
+pub mod identity;
 pub mod imported;
 pub mod model;
 pub mod nodes;
@@ -18,5 +19,6 @@ pub mod workloads;
 pub use address::Address;
 pub use collect::collect;
 pub use hardware::Hardware;
+pub use identity::same_cluster;
 pub use model::{Device, GpuAdvert, Host, Node, Policy, Pool, Reading, Snapshot, Taint, Workload};
 pub use readings::At;
