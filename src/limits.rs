@@ -14,6 +14,19 @@ pub const YAML_NODES: usize = 200_000;
 /// that people write, nests some 30.
 pub const YAML_DEPTH: usize = 64;
 
+/// One run of a machine's own tool: nvidia-smi takes some seconds for each of eight GPUs where no daemon keeps the driver awake.
+pub const TOOL: Duration = Duration::from_secs(60);
+/// What a tool may say: nvidia-smi writes some 30 KB a GPU.
+pub const TOOL_BYTES: u64 = 8 << 20;
+/// One file of `/proc` or `/sys`; the longest that we read, the list of modules, has some 20 KB.
+pub const FACT_BYTES: u64 = 1 << 20;
+/// Kernel settings of one machine; real ones have 1,000 to 3,000.
+pub const SYSCTLS: usize = 20_000;
+/// Nesting of directories below the root for kernel settings; the deepest has six.
+pub const SYSCTL_DEPTH: usize = 12;
+/// Nesting of a tool's XML; nvidia-smi's has five.
+pub const XML_DEPTH: usize = 32;
+
 /// One request to the API server. kube-apiserver itself gives up after 60 s.
 pub const API_REQUEST: Duration = Duration::from_secs(30);
 /// Connecting to any server: a reachable one answers in far less, an unreachable one would otherwise take minutes.

@@ -83,6 +83,7 @@ const CRATES: &[(&str, &[&str], &str)] = &[
     ("reqwest", &["src/registry/", "src/source/web.rs"], "sockets are opened in `cluster`, `registry` and `source` only"),
     ("jpx_core", &["src/health/expression.rs"], "expressions are checked when they are compiled, in one place"),
     ("minijinja", &["src/results/markdown.rs"], "its formatter escapes every value"),
+    ("quick_xml", &["src/facts/nvidia.rs"], "one reader of XML"),
     ("quick_junit", &["src/results/junit.rs"], "one writer of JUnit"),
 ];
 
