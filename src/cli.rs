@@ -1,11 +1,17 @@
 //! The command line: global flags, the list of subcommands, and how a command ends.
 
 pub mod cleanup;
+pub mod completions;
+pub mod config;
 pub mod evidence;
 pub mod explain;
 pub mod list;
+pub mod look;
+pub mod man;
+mod parse;
 pub mod plan;
 pub mod pods;
+pub mod preflight;
 pub mod rbac;
 pub mod reports;
 pub mod run;
@@ -18,6 +24,7 @@ pub mod without_cluster;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 
@@ -26,13 +33,15 @@ use crate::exit::Exit;
 use crate::ui::{Mode, Ui};
 
 /// Sea trials for GPU Kubernetes clusters: run the canonical validation steps, sign the evidence, verify it.
+///
+/// Without a command: a read-only look at the current cluster, and what to do next.
 #[derive(Debug, Parser)]
-#[command(name = "seatrial", version, max_term_width = 110, subcommand_required = true, arg_required_else_help = true)]
+#[command(name = "seatrial", version, max_term_width = 110)]
 pub struct Cli {
     #[command(flatten)]
     global: Global,
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 /// Flags of every command.
@@ -53,12 +62,16 @@ pub struct Global {
     /// The kubeconfig context; its current context otherwise.
     #[arg(long, global = true, env = "SEATRIAL_CONTEXT", value_name = "NAME")]
     pub context: Option<String>,
+    /// The file of settings; otherwise the nearest seatrial.yaml, from the working directory upwards.
+    #[arg(long, global = true, env = crate::config::VARIABLE, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     Snapshot(snapshot::Args),
     Plan(plan::Args),
+    Preflight(preflight::Args),
     Run(run::Args),
     Validate(validate::Args),
     /// Work with signed evidence: verify, publish, make keys.
@@ -69,6 +82,10 @@ enum Command {
     Explain(explain::Args),
     Rbac(rbac::Args),
     Cleanup(cleanup::Args),
+    /// Show settings: flags, variables, seatrial.yaml, defaults.
+    Config(config::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 /// The form of what a command prints.
@@ -87,22 +104,28 @@ pub struct Cx {
     pub global: Global,
     /// The writer.
     pub ui: Ui,
+    /// Where settings came from.
+    pub settings: Arc<parse::Settings>,
 }
 
 /// Parses the arguments, runs the command, shows its error, and says how the process ends.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
-    let cli = match Cli::try_parse_from(args) {
-        Ok(cli) => cli,
-        Err(error) => {
+    let (cli, settings) = match parse::parse(args.into_iter().collect()) {
+        Ok(parsed) => parsed,
+        Err(parse::Ended::Parser(error)) => {
             let exit = if error.use_stderr() { Exit::Usage } else { Exit::Ok };
             // Help and version go to stdout, usage errors to stderr; a closed pipe is not worth an error.
             error.print().unwrap_or(());
             return exit;
         }
+        Err(parse::Ended::Settings(error)) => {
+            Ui::new(None, false).error(&error);
+            return error.kind().exit();
+        }
     };
     let ui = Ui::new(cli.global.ui, cli.global.quiet);
     ui.show_log(cli.global.verbose);
-    let cx = Cx { global: cli.global.clone(), ui: ui.clone() };
+    let cx = Cx { global: cli.global.clone(), ui: ui.clone(), settings: Arc::new(settings) };
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -118,10 +141,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
     })
 }
 
-async fn exec(command: Command, cx: Cx) -> Result<Exit> {
+async fn exec(command: Option<Command>, cx: Cx) -> Result<Exit> {
+    let Some(command) = command else { return look::exec(cx).await };
     match command {
         Command::Snapshot(args) => snapshot::exec(args, cx).await,
         Command::Plan(args) => plan::exec(args, cx).await,
+        Command::Preflight(args) => preflight::exec(args, cx).await,
         Command::Run(args) => run::exec(args, cx).await,
         Command::Validate(args) => validate::exec(args, cx).await,
         Command::Evidence(args) => evidence::exec(args, cx).await,
@@ -130,5 +155,8 @@ async fn exec(command: Command, cx: Cx) -> Result<Exit> {
         Command::Explain(args) => explain::exec(args, cx).await,
         Command::Rbac(args) => rbac::exec(args, cx).await,
         Command::Cleanup(args) => cleanup::exec(args, cx).await,
+        Command::Config(args) => config::exec(args, cx).await,
+        Command::Completions(args) => completions::exec(args, cx).await,
+        Command::Man(args) => man::exec(args, cx).await,
     }
 }

@@ -71,8 +71,7 @@ impl Trial {
             keep: conduct.no_cleanup,
         };
         if !conduct.skip_preflight {
-            preflight::permissions(cluster, &inputs, &place, &cx.ui).await?;
-            preflight::registry(&inputs.publishing, &cx.ui).await?;
+            preflight::ask(cluster, look, &inputs, &place, &cx.ui).await?.require(&cx.ui)?;
         }
         confirm(&conduct, &inputs, &cx.ui, cluster, look, &plan)?;
         // Only now: a run that was refused leaves no directory behind.

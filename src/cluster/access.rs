@@ -1,15 +1,17 @@
 //! What a step or check may do, and the question to the API server whether we may.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::StreamExt;
 use kube::core::{ApiResource, GroupVersionKind};
+use kube::discovery;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 
 use crate::cluster::Cluster;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 
 /// Where an access is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
@@ -57,7 +59,8 @@ impl Access {
 
     /// Some verbs in the whole cluster on a kind that a recipe, a health test or a workflow names.
     ///
-    /// Only a cluster knows how it calls the resource of a kind; this is the name that API authors make of it by convention: lower case, plural.
+    /// Only a cluster knows how it calls the resource of a kind ([`Cluster::as_served`]); this is the name that API authors make of it by
+    /// convention: lower case, plural.
     #[must_use]
     pub fn of_kind(api_version: &str, kind: &str, verbs: &'static [&'static str]) -> Self {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
@@ -101,6 +104,36 @@ impl std::fmt::Display for Missing {
 }
 
 impl Cluster {
+    /// The same accesses with resources called as this cluster calls them, sorted. A kind that it does not serve keeps its conventional name.
+    ///
+    /// # Errors
+    /// If the API server cannot be asked.
+    pub async fn as_served(&self, mut accesses: Vec<Access>) -> Result<Vec<Access>> {
+        // Names that are written in our code are those of Kubernetes itself; only those made of a kind can be wrong.
+        let made = |access: &Access| matches!(access.resource, Cow::Owned(_));
+        let groups: BTreeSet<String> = accesses.iter().filter(|access| made(access)).map(|access| access.group.to_string()).collect();
+        let mut names = BTreeMap::new();
+        for group in &groups {
+            let doing = format!("look up the resources of API group {group}");
+            match self.retried(&doing, || self.bounded(&doing, discovery::group(&self.client, group))).await {
+                Ok(found) => names.extend(found.versions().flat_map(|version| found.versioned_resources(version)).map(|(resource, _)| {
+                    let conventional = Access::read_kind(&resource.api_version, &resource.kind).resource.into_owned();
+                    ((group.clone(), conventional), resource.plural)
+                })),
+                Err(error) if error.kind() == Kind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        for access in accesses.iter_mut().filter(|access| made(access)) {
+            if let Some(plural) = names.get(&(access.group.to_string(), access.resource.to_string())) {
+                access.resource = Cow::Owned(plural.clone());
+            }
+        }
+        accesses.sort();
+        accesses.dedup();
+        Ok(accesses)
+    }
+
     /// Asks the API server about every verb of every access, side by side, and returns what is missing, sorted.
     ///
     /// # Errors

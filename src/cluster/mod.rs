@@ -14,7 +14,7 @@ mod trouble;
 pub mod wait;
 pub mod write;
 
-pub use access::{Access, Place};
+pub use access::{Access, Missing, Place};
 pub use connect::{Cluster, Target};
 pub use object::ObjectRef;
 pub use read::Query;

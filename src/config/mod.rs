@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use clap::{ArgMatches, Command};
 
 pub use document::{Entry, Given};
-pub use settings::{Setting, is_setting};
+pub use settings::{Setting, settings_of};
 
 use crate::error::{Error, Result};
 use crate::ui::printable;

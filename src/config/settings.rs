@@ -10,12 +10,15 @@ use super::{Config, Entry, Given, Injected};
 use crate::error::{Error, Result};
 use crate::ui::printable;
 
-/// What a file that was only found may not say: it may come with a repository that somebody else wrote.
-const ONLY_FROM_A_NAMED_FILE: [(&str, &str); 3] = [
-    ("SEATRIAL_YES", "a run is confirmed by a person"),
-    ("SEATRIAL_KUBECONFIG", "a kubeconfig can name programs to run"),
-    ("SEATRIAL_PUBLIC_KEY", "whom to trust is not said by what is to be verified"),
-];
+/// What a file that was only found may not say, and why: it may come with a repository that somebody else wrote.
+fn reserved(setting: &Setting) -> Option<&'static str> {
+    match (setting.name.as_str(), setting.variable.as_deref()) {
+        ("yes", _) => Some("a person confirms"),
+        ("kubeconfig", _) => Some("a kubeconfig can name programs to run"),
+        (_, Some("SEATRIAL_PUBLIC_KEY")) => Some("whom to trust is not said by what is to be verified"),
+        _ => None,
+    }
+}
 
 /// A flag that a file can give.
 #[derive(Clone, Debug)]
@@ -30,6 +33,7 @@ pub struct Setting {
     pub defaults: Vec<String>,
     /// How clap shows it in messages.
     shown: String,
+    global: bool,
     action: ArgAction,
     values: Vec<String>,
 }
@@ -48,6 +52,7 @@ impl Setting {
                 .map(|value| value.to_string_lossy().into_owned())
                 .collect(),
             shown: arg.to_string(),
+            global: arg.is_global_set(),
             action: arg.get_action().clone(),
             values: arg.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect(),
         })
@@ -59,9 +64,27 @@ impl Setting {
     }
 }
 
-/// True if a flag can be given by a file: it has a long name, and is not about the file, help or one call only.
+/// The settings of every command that has some of its own, by the names on the way to it; the first are those of every command.
 #[must_use]
-pub fn is_setting(arg: &Arg) -> bool {
+pub fn settings_of(root: &Command) -> Vec<(Vec<String>, Vec<Setting>)> {
+    let mut all = vec![(Vec::new(), of(root))];
+    own_of(root, &[], &mut all);
+    all
+}
+
+fn own_of(command: &Command, path: &[String], all: &mut Vec<(Vec<String>, Vec<Setting>)>) {
+    for inner in subcommands(command) {
+        let path = [path, &[inner.get_name().to_owned()]].concat();
+        let own: Vec<Setting> = of(inner).into_iter().filter(|setting| !setting.global).collect();
+        if !own.is_empty() {
+            all.push((path.clone(), own));
+        }
+        own_of(inner, &path, all);
+    }
+}
+
+/// True if a flag can be given by a file: it has a long name, and is not about the file, help or one call only.
+fn is_setting(arg: &Arg) -> bool {
     let about = ["help", "version", "config"].contains(&arg.get_id().as_str());
     arg.get_long().is_some() && !about && !arg.is_hide_set()
 }
@@ -165,12 +188,11 @@ fn check_section(config: &Config, entries: &[Entry], command: &Command, path: &s
 }
 
 fn only_from_a_named_file(config: &Config, entry: &Entry, setting: &Setting) -> Result<()> {
-    let reserved = ONLY_FROM_A_NAMED_FILE.iter().find(|(variable, _)| setting.variable.as_deref() == Some(variable));
-    match reserved.filter(|_| config.found) {
+    match reserved(setting).filter(|_| config.found) {
         None => Ok(()),
-        Some((variable, why)) => Err(config
+        Some(why) => Err(config
             .wrong(entry, &format!("`{}` is not taken from a file that was found by itself: {why}", entry.key))
-            .hint(format!("give --{} or {variable}, or name this file with --config {}", setting.name, config.path.display()))),
+            .hint(format!("give --{}, or name this file with --config {}", setting.name, config.path.display()))),
     }
 }
 
