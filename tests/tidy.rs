@@ -27,6 +27,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("facts", &["error", "limits"]),
     ("snapshot", &["cluster", "constraints", "digest", "error", "facts", "files", "limits", "recipe", "vendor", "yaml"]),
     ("cluster", &["error", "limits", "results"]),
+    ("node_facts", &["checks", "cluster", "digest", "error", "facts", "limits", "pods", "snapshot", "ui", "vendor"]),
     ("source", &["cluster", "error", "files", "limits", "registry", "ui"]),
     ("sim", &["cluster", "data", "digest", "error", "files", "limits", "ui", "yaml"]),
     ("workflow", &["data", "digest", "error", "files", "limits", "recipe", "steps", "ui", "yaml"]),

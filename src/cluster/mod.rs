@@ -6,6 +6,7 @@
 pub mod access;
 pub mod connect;
 pub mod lease;
+pub mod logs;
 pub mod object;
 pub mod read;
 pub mod scratch;
