@@ -10,6 +10,7 @@ pub mod hardware;
 pub mod imported;
 pub mod model;
 pub mod nodes;
+mod policies;
 pub mod pools;
 pub mod read;
 pub mod readings;
