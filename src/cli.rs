@@ -134,6 +134,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
         }
     };
     let ended = runtime.block_on(exec(cli.command, cx));
+    // A parser that is still at work on its thread is not waited for.
+    runtime.shutdown_background();
     ui.clear_live();
     ended.unwrap_or_else(|error| {
         ui.error(&error);
