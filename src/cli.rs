@@ -10,6 +10,7 @@ pub mod look;
 pub mod man;
 mod parse;
 pub mod plan;
+pub mod pods;
 pub mod preflight;
 pub mod rbac;
 pub mod reports;
@@ -17,6 +18,9 @@ pub mod run;
 pub mod selection;
 pub mod sim;
 pub mod snapshot;
+pub mod trial;
+pub mod validate;
+pub mod without_cluster;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -69,6 +73,7 @@ enum Command {
     Plan(plan::Args),
     Preflight(preflight::Args),
     Run(run::Args),
+    Validate(validate::Args),
     /// Work with signed evidence: verify, publish, make keys.
     Evidence(evidence::Args),
     /// Start, stop and load a simulated GPU cluster on this machine.
@@ -143,6 +148,7 @@ async fn exec(command: Option<Command>, cx: Cx) -> Result<Exit> {
         Command::Plan(args) => plan::exec(args, cx).await,
         Command::Preflight(args) => preflight::exec(args, cx).await,
         Command::Run(args) => run::exec(args, cx).await,
+        Command::Validate(args) => validate::exec(args, cx).await,
         Command::Evidence(args) => evidence::exec(args, cx).await,
         Command::Sim(args) => sim::exec(args, cx).await,
         Command::List(args) => list::exec(args, cx).await,

@@ -23,7 +23,17 @@ pub fn recipe_file(path: &str) -> Option<&'static str> {
     RECIPES.get_file(path)?.contents_utf8()
 }
 
-/// Names of the shipped recipes, sorted.
+/// Paths of the shipped overlays below `recipes/`, sorted.
+#[must_use]
+pub fn overlay_files() -> Vec<&'static str> {
+    let folder = RECIPES.get_dir("overlays");
+    let mut paths: Vec<&str> = folder.into_iter().flat_map(Dir::files).filter_map(|file| file.path().to_str()).collect();
+    paths.retain(|path| path.ends_with(".yaml"));
+    paths.sort_unstable();
+    paths
+}
+
+/// Names of the shipped complete recipes, sorted.
 #[must_use]
 pub fn recipe_names() -> Vec<&'static str> {
     stems(&RECIPES)

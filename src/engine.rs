@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use jiff::Timestamp;
-use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::Cluster;
@@ -14,7 +13,7 @@ use crate::digest::Digest;
 use crate::error::{Error, Kind, Result};
 use crate::journal::{Journal, Record};
 use crate::progress;
-use crate::results::{Counts, ErrorReason, NotRunReason, Outcome, StepResult, TestResult, Verdict};
+use crate::results::{Counts, ErrorReason, NotRunReason, Outcome, SkipReason, StepResult, TestResult, Verdict};
 use crate::steps::{self, Corner, Fact, Inputs, Produced, RunFacts, Sink, State, Step, StepCx};
 use crate::ui::Ui;
 use crate::workflow::StepSpec;
@@ -31,6 +30,8 @@ pub struct Engine<'a> {
     pub ui: &'a Ui,
     /// Set when the run is to stop.
     pub cancel: CancellationToken,
+    /// The most that all steps together may take, where the user says so.
+    pub limit: Option<Duration>,
     /// Stop after the first step that fails.
     pub fail_fast: bool,
 }
@@ -41,6 +42,8 @@ enum Stopped {
     Interrupted,
     /// This step failed, and the user wants to stop at the first failure.
     FailFast(&'static str),
+    /// The user's time is up.
+    Late(Duration),
     /// The run's Lease is lost: someone took us for dead and may be cleaning up.
     Lost,
 }
@@ -50,6 +53,7 @@ impl Stopped {
         match self {
             Self::Interrupted => Outcome::not_run(NotRunReason::Interrupted, "interrupted"),
             Self::FailFast(step) => Outcome::not_run(NotRunReason::FailFast, format!("--fail-fast, and {step} failed")),
+            Self::Late(limit) => Outcome::error(ErrorReason::Timeout, format!("--timeout: the {} s are up", limit.as_secs())),
             Self::Lost => {
                 Outcome::error(ErrorReason::Harness, "this run's Lease was taken away: another run or `seatrial cleanup` took it for dead")
             }
@@ -65,6 +69,7 @@ struct Going {
     /// Digests of the records of finished steps, by step.
     records: BTreeMap<String, Digest>,
     stopped: Option<Stopped>,
+    begun: Instant,
 }
 
 impl Engine<'_> {
@@ -74,7 +79,8 @@ impl Engine<'_> {
     /// [`Kind::Io`] if the journal cannot be written; verdicts and troubles of steps are in the state, not here.
     pub async fn run(&mut self, corner: Corner, facts: &mut RunFacts) -> Result<State> {
         let specs = self.inputs.workflow.workflow.spec.steps.clone();
-        let mut going = Going { state: State::default(), facts: BTreeSet::new(), records: BTreeMap::new(), stopped: None };
+        let mut going =
+            Going { state: State::default(), facts: BTreeSet::new(), records: BTreeMap::new(), stopped: None, begun: Instant::now() };
         let mut corner = Some(corner);
         let walked = self.walk(&specs, &mut corner, facts, &mut going).await;
         // Also when the journal could not be written: nothing stays in the cluster.
@@ -122,7 +128,7 @@ impl Engine<'_> {
         let clock = Instant::now();
         let (outcome, produced) = match self.blocked(step, going) {
             Some(blocked) => (blocked, Produced::default()),
-            None => match self.run_step(step, spec, &going.state, corner, facts).await {
+            None => match self.run_step(step, spec, going, corner, facts).await {
                 (Ok(outcome), produced) => (outcome, produced),
                 (Err(stopped), produced) => {
                     going.stopped = Some(stopped);
@@ -152,7 +158,7 @@ impl Engine<'_> {
     /// What a step's result depends on: tool, workflow, recipe, settings, cluster; the snapshot for those that need it, everything for those that need results.
     fn inputs_of(&self, step: &Step, spec: &StepSpec, records: &BTreeMap<String, Digest>) -> Result<Digest> {
         let header = self.journal.header();
-        let settings = json!({"behavioral": self.inputs.behavioral, "maxGpus": self.inputs.max_gpus});
+        let settings = self.inputs.settings()?;
         let before: Vec<&Digest> = if step.needs.contains(&Fact::Results) {
             records.values().collect()
         } else if step.needs.contains(&Fact::Snapshot) {
@@ -167,11 +173,12 @@ impl Engine<'_> {
         &self,
         step: &'static Step,
         spec: &StepSpec,
-        state: &State,
+        going: &Going,
         corner: Option<&Corner>,
         facts: &RunFacts,
     ) -> (Result<Outcome, Stopped>, Produced) {
         let sink = Sink::default();
+        let state = &going.state;
         let cx = StepCx { spec, inputs: self.inputs, state, cluster: self.cluster, corner, sink: &sink, ui: self.ui, run: facts };
         let limit = (step.timeout)(self.inputs);
         let work = tokio::time::timeout(limit, AssertUnwindSafe((step.run)(&cx)).catch_unwind());
@@ -181,10 +188,21 @@ impl Engine<'_> {
                 None => std::future::pending().await,
             }
         };
+        let late = async {
+            match self.limit {
+                // What needs results only packages them.
+                Some(limit) if !step.needs.contains(&Fact::Results) => {
+                    tokio::time::sleep(limit.saturating_sub(going.begun.elapsed())).await;
+                    limit
+                }
+                _ => std::future::pending().await,
+            }
+        };
         let outcome = tokio::select! {
             biased;
             () = self.cancel.cancelled() => Err(Stopped::Interrupted),
             () = lost => Err(Stopped::Lost),
+            limit = late => Err(Stopped::Late(limit)),
             ended = work => Ok(match ended {
                 Ok(Ok(Ok(outcome))) => outcome,
                 Ok(Ok(Err(error))) => Outcome::from(error),
@@ -203,7 +221,7 @@ impl Engine<'_> {
         }
         match going.stopped {
             // Evidence records failures, so what needs results still runs.
-            Some(Stopped::FailFast(_)) if step.needs.contains(&Fact::Results) => {}
+            Some(Stopped::FailFast(_) | Stopped::Late(_)) if step.needs.contains(&Fact::Results) => {}
             Some(stopped) => return Some(stopped.outcome()),
             None => {}
         }
@@ -250,10 +268,10 @@ impl Engine<'_> {
 impl Going {
     fn keep(&mut self, step: &Step, record: Record, digest: Option<Digest>) {
         let verdict = record.result.outcome.verdict;
-        // What set-up installed is there even if the cluster around it has not settled.
+        // Nothing that is declared is missing. What set-up installed is there even if the cluster around it has not settled.
         let installed = step.provides == Some(Fact::Installed) && verdict == Verdict::Error(ErrorReason::Timeout);
         if let Some(fact) = step.provides
-            && (verdict == Verdict::Pass || installed)
+            && (verdict == Verdict::Pass || verdict == Verdict::Skip(SkipReason::NotDeclared) || installed)
         {
             self.facts.insert(fact);
         }

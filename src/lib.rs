@@ -21,6 +21,7 @@ pub mod config;
 pub mod cli;
 pub mod vendor;
 pub mod recipe;
+pub mod facts;
 pub mod snapshot;
 pub mod constraints;
 pub mod cluster;

@@ -6,6 +6,8 @@ use std::time::Duration;
 pub const DOCUMENT_BYTES: u64 = 1 << 20;
 /// A snapshot: 10,000 nodes with 8 GPUs each are about 60 MB.
 pub const SNAPSHOT_BYTES: u64 = 256 << 20;
+/// Files in one folder of recipe data of one's own: the largest collection of overlays that is known has 160.
+pub const DATA_FILES: usize = 2000;
 /// Nodes of a YAML document; aliases count each time they are expanded, so an alias bomb ends here.
 pub const YAML_NODES: usize = 200_000;
 /// Nesting of a YAML document: reading a level takes up to 24 KB of a thread's 2 MiB of stack in a debug build; a CRD, the deepest thing

@@ -229,18 +229,10 @@ fn minutes(seconds: u64) -> String {
 mod tests {
     use super::*;
     use crate::recipe::load;
-    use crate::steps::Publishing;
     use crate::workflow::Loaded;
 
     fn inputs(workflow: &str) -> Inputs {
-        Inputs {
-            workflow: Loaded::read(workflow).expect("a workflow"),
-            recipe: load::read("sim-h100").expect("a recipe"),
-            behavioral: true,
-            max_gpus: None,
-            settle: Duration::from_secs(60),
-            publishing: Publishing::default(),
-        }
+        Inputs::new(Loaded::read(workflow).expect("a workflow"), load::read("sim-h100").expect("a recipe"))
     }
 
     fn reordered(ids: &[&str], keep: bool) -> Inputs {
@@ -270,7 +262,7 @@ mod tests {
     #[test]
     fn gpus_that_a_step_keeps_are_missing_for_those_after_it() {
         let mut inputs = reordered(&["snapshot", "inventory", "intent", "conformance"], true);
-        inputs.workflow.workflow.spec.intent = crate::recipe::Intent::Inference;
+        inputs.workflow.workflow.spec.intent = Some(crate::recipe::Intent::Inference);
         let tight = GpuTotals { device_plugin: 0, dra: 2 };
         let error = make(&inputs, Some(tight)).expect_err("too tight");
         assert_eq!(error.chain(), "`intent` holds 2 of 2 GPUs from there on, `conformance` needs 1 free");

@@ -44,8 +44,9 @@ pub enum Kind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WorkflowSpec {
-    /// What the intent step runs.
-    pub intent: Intent,
+    /// What the intent step runs; without it, the recipe's performance checks only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intent: Option<Intent>,
     /// The steps, in the order in which they run.
     pub steps: Vec<StepSpec>,
 }
@@ -91,6 +92,19 @@ impl Loaded {
         workflow.check(&text, &name)?;
         let manifests = workflow.read_manifests(folder, &name)?;
         Ok(Self { workflow, manifests })
+    }
+
+    /// A workflow of some steps and no intent, in the order given.
+    #[must_use]
+    pub fn of_steps(name: &str, ids: &[&str]) -> Self {
+        let steps = ids.iter().map(|id| StepSpec { id: (*id).to_owned(), manifests: Vec::new(), keep: false }).collect();
+        let workflow = Workflow {
+            api_version: ApiVersion::V1alpha1,
+            kind: Kind::Workflow,
+            metadata: Metadata { name: name.to_owned(), overlays: Vec::new() },
+            spec: WorkflowSpec { intent: None, steps },
+        };
+        Self { workflow, manifests: Vec::new() }
     }
 
     /// Digest of the workflow and all that it applies.

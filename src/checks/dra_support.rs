@@ -108,7 +108,7 @@ impl Trial<'_> {
     async fn run(&self) -> Result<Outcome> {
         let vendor = self.cx.vendor;
         let claim = self.scratch.create(self.claim()).await?;
-        let mut spec = probe::pod_spec(vendor, IDLE_IMAGE, &[], &json!({"claims": [{"name": "gpu"}]}));
+        let mut spec = probe::pod_spec(vendor, self.cx.pods, IDLE_IMAGE, &[], &json!({"claims": [{"name": "gpu"}]}));
         spec["resourceClaims"] = json!([{"name": "gpu", "resourceClaimName": claim.name}]);
         let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "dra-support"}, "spec": spec});
         let pod = self.scratch.create(pod).await?;
@@ -118,8 +118,9 @@ impl Trial<'_> {
             Ok(outcome) if outcome.verdict == Verdict::Pass => None,
             _ => Some(probe::events(&self.cx.cluster, &self.scratch.namespace()).await),
         };
-        let pod_gone = self.scratch.remove(&pod).await;
-        let claim_gone = self.scratch.remove(&claim).await;
+        let passed = outcome.as_ref().is_ok_and(|outcome| outcome.verdict == Verdict::Pass);
+        let pod_gone = self.scratch.dispose(&pod, passed).await;
+        let claim_gone = self.scratch.dispose(&claim, passed).await;
         let outcome = outcome?;
         pod_gone?;
         claim_gone?;

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster::{Access, Cluster, Place, Scratch};
 use crate::error::{Error, Kind, Result};
+use crate::pods::PodOptions;
 use crate::recipe::Recipe;
 use crate::results::{Begun, ErrorReason, Outcome, SkipReason, TestResult, Verdict};
 use crate::ui::Ui;
@@ -192,6 +193,8 @@ pub struct Cx<'a> {
     pub vendor: &'a Vendor,
     /// The run's corner of the cluster; none where behavioural tests are off.
     pub scratch: Option<&'a Scratch>,
+    /// How our pods look on this cluster.
+    pub pods: &'a PodOptions,
     /// True if every GPU node of the snapshot is simulated, so that no container runs.
     pub simulated: bool,
     /// Where progress is shown.

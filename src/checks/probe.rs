@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::cluster::{Cluster, Query};
 use crate::error::{Error, Kind, Result};
 use crate::limits;
+use crate::pods::PodOptions;
 use crate::snapshot::collect::dra_version;
 use crate::snapshot::{Node, Pool};
 use crate::vendor::Vendor;
@@ -31,9 +32,10 @@ pub async fn dra_required(cluster: &Cluster) -> Result<String> {
     version.ok_or_else(|| Error::new(Kind::NotFound, "the API server serves no resource.k8s.io"))
 }
 
-/// A pod spec that asks for nothing but what `resources` says, tolerates GPU taints and fits the restricted pod security standard.
+/// A pod spec that asks for nothing but what `resources` says, tolerates GPU taints, fits the restricted pod security standard,
+/// and is changed as the user wants our pods to be.
 #[must_use]
-pub fn pod_spec(vendor: &Vendor, image: &str, command: &[String], resources: &Value) -> Value {
+pub fn pod_spec(vendor: &Vendor, options: &PodOptions, image: &str, command: &[String], resources: &Value) -> Value {
     let mut spec = json!({
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": 1,
@@ -48,6 +50,7 @@ pub fn pod_spec(vendor: &Vendor, image: &str, command: &[String], resources: &Va
     if !command.is_empty() {
         spec["containers"][0]["command"] = json!(command);
     }
+    options.apply(&mut spec);
     spec
 }
 

@@ -51,7 +51,8 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
         What::Recipes => {
             let row = |name: &str| {
                 let recipe = load::read(name)?.recipe;
-                let criteria: Vec<String> = recipe.spec.criteria.iter().map(|(key, value)| format!("{key}={value}")).collect();
+                let criteria: Vec<String> =
+                    recipe.spec.criteria.stated().iter().map(|(dimension, value)| format!("{dimension}={value}")).collect();
                 Ok((name.to_owned(), criteria.join(" ")))
             };
             data::recipe_names().into_iter().map(row).collect::<Result<_>>()?

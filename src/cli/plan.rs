@@ -31,7 +31,7 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
             (load::fitting(&snapshot)?, Some(snapshot.gpus()))
         }
     };
-    let inputs = args.selection.inputs(workflow, recipe, Publishing::default());
+    let inputs = args.selection.inputs(workflow, recipe, Publishing::default())?;
     let plan = plan::make(&inputs, capacity)?;
     if let Some(budget) = args.selection.budget() {
         plan.check_budget(budget)?;

@@ -40,13 +40,14 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
         Some(recipe) => recipe,
         None => load::fitting(&look)?,
     };
-    let publishing = Publishing { key: args.key, push: args.push, plain_http: args.plain_http, pointers: PathBuf::new() };
-    let inputs = args.selection.inputs(workflow, recipe, publishing);
+    let publishing = Publishing { key: args.key, push: args.push, plain_http: args.plain_http, ..Publishing::default() };
+    let inputs = args.selection.inputs(workflow, recipe, publishing)?;
     let place = scratch::Place {
         run: "preflight".to_owned(),
         namespace: args.selection.namespace.clone(),
         lease: limits::LEASE,
         creates: Vec::new(),
+        keep: false,
     };
     let findings = preflight::ask(&cluster, &look, &inputs, &place, &cx.ui).await?;
     let exit = findings.exit();

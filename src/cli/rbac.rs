@@ -39,7 +39,7 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
         },
     };
     let subject = args.subject();
-    let inputs = args.selection.inputs(workflow, recipe, Publishing::default());
+    let inputs = args.selection.inputs(workflow, recipe, Publishing::default())?;
     let namespace = args.selection.namespace.as_deref();
     let mut accesses = preflight::accesses(&inputs, namespace.is_none())?;
     if cx.global.kubeconfig.is_some() || cx.global.context.is_some() {

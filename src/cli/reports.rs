@@ -45,6 +45,14 @@ pub fn parse(text: &str) -> std::result::Result<Wanted, String> {
     Ok(Wanted { kind, path: path.into() })
 }
 
+/// Writes the wanted reports where they are wanted.
+///
+/// # Errors
+/// [`crate::error::Kind::Io`] if a file cannot be written.
+pub fn write_wanted(report: &Report, wanted: &[Wanted]) -> Result<()> {
+    wanted.iter().try_for_each(|one| write(one.kind, &one.path, report))
+}
+
 /// Writes `ctrf/<step>.json`, `junit.xml`, `results.json` and `report.md` into the run directory, and the wanted ones where they are wanted.
 ///
 /// # Errors
@@ -54,20 +62,36 @@ pub fn write_all(out: &Path, report: &Report, wanted: &[Wanted]) -> Result<()> {
     for (kind, name) in standard {
         write(kind, &out.join(name), report)?;
     }
-    wanted.iter().try_for_each(|one| write(one.kind, &one.path, report))
+    write_wanted(report, wanted)
+}
+
+/// The CTRF document about everything.
+///
+/// # Errors
+/// Never in practice; the document always has a JSON form.
+pub fn whole(report: &Report) -> Result<String> {
+    String::from_utf8(ctrf::whole(report)?).map_err(|error| Error::internal("write CTRF").because(error))
+}
+
+/// A report that is one document; CTRF is the one about everything.
+///
+/// # Errors
+/// An internal error if it cannot be written.
+pub fn text(kind: Kind, report: &Report) -> Result<String> {
+    match kind {
+        Kind::Ctrf => whole(report),
+        Kind::Junit => junit::write(report),
+        Kind::Json => serde_json::to_string_pretty(report).map_err(|error| Error::internal("write the results").because(error)),
+        Kind::Markdown => markdown::write(report),
+    }
 }
 
 fn write(kind: Kind, path: &Path, report: &Report) -> Result<()> {
-    match kind {
-        Kind::Ctrf => report.steps.iter().try_for_each(|step| {
-            let tests = report.tests.iter().filter(|test| test.step == step.id);
-            files::write(&path.join(format!("{}.json", step.id)), &ctrf::write(step, tests)?)
-        }),
-        Kind::Junit => files::write(path, junit::write(report)?.as_bytes()),
-        Kind::Json => {
-            let json = serde_json::to_string_pretty(report).map_err(|error| Error::internal("write the results").because(error))?;
-            files::write(path, json.as_bytes())
-        }
-        Kind::Markdown => files::write(path, markdown::write(report)?.as_bytes()),
+    if kind != Kind::Ctrf {
+        return files::write(path, text(kind, report)?.as_bytes());
     }
+    report.steps.iter().try_for_each(|step| {
+        let tests = report.tests.iter().filter(|test| test.step == step.id);
+        files::write(&path.join(format!("{}.json", step.id)), &ctrf::write(step, tests)?)
+    })
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::cli::Global;
+use crate::cli::pods::PodArgs;
 use crate::cluster::{Cluster, Target};
 use crate::error::Result;
 use crate::recipe::{LoadedRecipe, load};
@@ -37,6 +38,9 @@ pub struct Selection {
     /// How many seconds set-up waits for the cluster to settle.
     #[arg(long, value_name = "SECONDS", default_value_t = 60, env = "SEATRIAL_SETTLE")]
     pub settle: u64,
+    /// How our pods look on this cluster.
+    #[command(flatten)]
+    pub pods: PodArgs,
 }
 
 impl Selection {
@@ -57,16 +61,18 @@ impl Selection {
     }
 
     /// The inputs of a run.
-    #[must_use]
-    pub fn inputs(&self, workflow: Loaded, recipe: LoadedRecipe, publishing: Publishing) -> Inputs {
-        Inputs {
-            workflow,
-            recipe,
+    ///
+    /// # Errors
+    /// A usage error that names the flag.
+    pub fn inputs(&self, workflow: Loaded, recipe: LoadedRecipe, publishing: Publishing) -> Result<Inputs> {
+        Ok(Inputs {
+            pods: self.pods.options()?,
             behavioral: self.behavioral_tests,
             max_gpus: self.max_gpus,
             settle: Duration::from_secs(self.settle),
             publishing,
-        }
+            ..Inputs::new(workflow, recipe)
+        })
     }
 }
 

@@ -34,6 +34,8 @@ pub struct Place {
     pub lease: Duration,
     /// Kinds that set-up makes, in its order: apiVersion, kind.
     pub creates: Vec<(String, String)>,
+    /// What a test that did not pass created stays, for someone who wants to look at it.
+    pub keep: bool,
 }
 
 impl Place {
@@ -148,6 +150,17 @@ impl Scratch {
     /// [`Kind::Timeout`] if something keeps it; as [`Cluster::delete`] otherwise.
     pub async fn remove(&self, object: &ObjectRef) -> Result<()> {
         remove_and_wait(&self.cluster, object).await
+    }
+
+    /// As [`Scratch::remove`], unless what a test that did not pass created is to stay; says whether it is gone.
+    ///
+    /// # Errors
+    /// As [`Scratch::remove`].
+    pub async fn dispose(&self, object: &ObjectRef, passed: bool) -> Result<bool> {
+        if self.place.keep && !passed {
+            return Ok(false);
+        }
+        self.remove(object).await.map(|()| true)
     }
 
     /// Removes everything of this run, what set-up made last first, and then its Lease.

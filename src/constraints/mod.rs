@@ -1,11 +1,13 @@
 //! Constraints: what a reading of the snapshot must be for a recipe to fit. Pure; the model is here, its judgement beside it.
 
+mod judge;
 mod rule;
 mod value;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use judge::{VERSION, check, ids, judge, judge_all};
 pub use rule::Rule;
 
 /// A constraint of a recipe, e.g. `{name: K8s.server.version, value: ">= 1.34"}`.
@@ -65,6 +67,18 @@ pub enum Over {
     Nodes,
     /// Every GPU.
     Gpus,
+}
+
+impl Over {
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Cluster => "cluster",
+            Self::Nodes => "nodes",
+            Self::Gpus => "gpus",
+        }
+    }
 }
 
 /// For how many it must hold.

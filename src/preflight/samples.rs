@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::checks::probe;
 use crate::cluster::{Access, Place};
 use crate::error::Result;
-use crate::recipe::{Allocation, Intent, IntentSpec};
+use crate::recipe::{Allocation, IntentSpec};
 use crate::steps::Inputs;
 
 /// The name of samples; nothing is ever stored under it.
@@ -47,7 +47,7 @@ fn creates(access: &Access) -> bool {
 /// Samples of everything that a run creates, by what it declares. `dra` is the served `apiVersion` of DRA.
 pub(super) fn of(inputs: &Inputs, accesses: &[Access], dra: Option<&str>) -> Result<Samples> {
     let vendor = inputs.vendor()?;
-    let probe = probe::pod_spec(vendor, probe::IDLE_IMAGE, &[], &json!({}));
+    let probe = probe::pod_spec(vendor, &inputs.pods, probe::IDLE_IMAGE, &[], &json!({}));
     let claim =
         |count| dra.map(|version| json!({"devices": {"requests": [probe::gpu_request(version, "gpu", &vendor.device_class, count)]}}));
     let mut samples = Samples { setup: inputs.workflow.manifests.clone(), ..Samples::default() };
@@ -72,17 +72,17 @@ pub(super) fn of(inputs: &Inputs, accesses: &[Access], dra: Option<&str>) -> Res
             }
         };
         if access.resource == "pods" {
-            images.insert(probe::IDLE_IMAGE.to_owned());
+            images.insert(inputs.pods.image(probe::IDLE_IMAGE));
         }
         samples.scratch.push(Sample { object: object(api_version, kind, NAME, spec), times: 1 });
     }
     if let Some(spec) = intent(inputs) {
-        images.insert(spec.image.clone());
+        images.insert(inputs.pods.image(&spec.image));
         let resources = match spec.allocation {
             Allocation::DevicePlugin => json!({"limits": {vendor.resource.as_str(): spec.gpus_per_pod.to_string()}}),
             Allocation::Dra => json!({}),
         };
-        let pod = probe::pod_spec(vendor, &spec.image, &spec.command, &resources);
+        let pod = probe::pod_spec(vendor, &inputs.pods, &spec.image, &spec.command, &resources);
         samples.scratch.push(Sample { object: object("v1", "Pod", "seatrial-preflight-intent", pod), times: spec.pods });
         let claims = accesses.iter().any(|access| creates(access) && access.resource == "resourceclaims");
         if let (Allocation::Dra, true, Some(version), Some(claim)) = (spec.allocation, claims, dra, claim(spec.gpus_per_pod)) {
@@ -97,8 +97,7 @@ pub(super) fn of(inputs: &Inputs, accesses: &[Access], dra: Option<&str>) -> Res
 /// The intent's workload, if the run comes to it.
 fn intent(inputs: &Inputs) -> Option<&IntentSpec> {
     let workflow = &inputs.workflow.workflow.spec;
-    let intent: Intent = workflow.intent;
-    let spec = inputs.recipe.recipe.spec.intent.get(&intent).filter(|_| inputs.behavioral)?;
+    let spec = inputs.recipe.recipe.spec.intent.get(&workflow.intent?).filter(|_| inputs.behavioral)?;
     let runs = workflow.steps.iter().any(|step| step.id == "intent");
     let allowed = inputs.max_gpus.is_none_or(|most| spec.pods * spec.gpus_per_pod <= most);
     (runs && allowed).then_some(spec)
@@ -151,23 +150,14 @@ impl Sample {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::preflight::accesses;
     use crate::recipe::load;
-    use crate::steps::Publishing;
     use crate::workflow::Loaded;
 
     fn inputs(workflow: &str, max_gpus: Option<u32>) -> Inputs {
-        Inputs {
-            workflow: Loaded::read(workflow).expect("a workflow"),
-            recipe: load::read("sim-h100").expect("a recipe"),
-            behavioral: true,
-            max_gpus,
-            settle: Duration::from_secs(60),
-            publishing: Publishing::default(),
-        }
+        let workflow = Loaded::read(workflow).expect("a workflow");
+        Inputs { max_gpus, ..Inputs::new(workflow, load::read("sim-h100").expect("a recipe")) }
     }
 
     #[test]

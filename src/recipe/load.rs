@@ -1,12 +1,20 @@
-//! Reads recipes: shipped ones by name, others by path; and finds the one that a snapshot fits.
+//! Reads recipe documents of every kind, checks them, and reads their health tests.
 
 use std::path::Path;
 
+use serde::Deserialize;
+use serde_saphyr::Spanned;
+
+use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::health::{self, Test};
-use crate::recipe::{API_VERSION, Recipe};
+use crate::recipe::catalog::Catalog;
+use crate::recipe::criteria::Criteria;
+use crate::recipe::overlay::{self, Overlay};
+use crate::recipe::{API_VERSION, HealthFile, Recipe, tree};
 use crate::snapshot::Snapshot;
-use crate::{checks, data, files, limits, vendor, yaml};
+use crate::ui::printable;
+use crate::{checks, constraints, data, files, limits, vendor, yaml};
 
 /// A recipe that was read and checked, with its health tests.
 #[derive(Clone, Debug)]
@@ -15,29 +23,48 @@ pub struct LoadedRecipe {
     pub recipe: Recipe,
     /// The tests of its health files, in the recipe's order.
     pub health: Vec<Test>,
+    /// What a reader should know of how it was read.
+    pub notes: Vec<String>,
 }
 
-/// Reads a recipe by the name of a shipped one or by path.
+/// A document that a recipe can come from.
+#[derive(Clone, Debug)]
+pub enum Document {
+    /// A complete recipe, with notes on how it was read.
+    Recipe(Box<Recipe>, Vec<String>),
+    /// A part of recipes.
+    Overlay(Box<Overlay>),
+    /// What a recipe is asked for.
+    Criteria(Criteria),
+}
+
+/// Where a recipe came from.
+pub(super) struct Origin<'a> {
+    /// The document as the user knows it.
+    pub(super) name: &'a str,
+    /// Where its health files lie, if it came from a directory.
+    pub(super) folder: Option<&'a Path>,
+    /// Where they lie otherwise.
+    pub(super) catalog: &'a Catalog,
+}
+
+/// Reads a recipe by the name of a shipped one, of an overlay or of criteria, or by path.
 ///
 /// # Errors
 /// A usage error that names file, line and column, or the nearest known name.
 pub fn read(name_or_path: &str) -> Result<LoadedRecipe> {
-    let is_path = name_or_path.contains(['/', '.']);
-    let (text, name, folder) = if is_path {
-        let path = Path::new(name_or_path);
-        (files::read_text(path, limits::DOCUMENT_BYTES)?, name_or_path.to_owned(), path.parent())
-    } else {
-        let file = format!("{name_or_path}.yaml");
-        let text = data::recipe_file(&file).ok_or_else(|| unknown_recipe(name_or_path))?;
-        (text.to_owned(), format!("recipes/{file}"), None)
-    };
-    let recipe: Recipe = yaml::from_str(&text, &name)?;
-    check(&recipe, &name)?;
-    let health = health_tests(&recipe, folder, &name)?;
-    Ok(LoadedRecipe { recipe, health })
+    Catalog::shipped()?.read(name_or_path)
 }
 
-/// The shipped recipe, if there is only one.
+/// Reads a recipe from text. `name` is the source as the user knows it; health files lie in `folder`, else in what ships.
+///
+/// # Errors
+/// A usage error that names source, line and column.
+pub fn from_text(text: &str, name: &str, folder: Option<&Path>) -> Result<LoadedRecipe> {
+    Catalog::shipped()?.from_text(text, name, folder)
+}
+
+/// The shipped complete recipe, if there is only one.
 #[must_use]
 pub fn only() -> Option<Result<LoadedRecipe>> {
     match data::recipe_names().as_slice() {
@@ -54,7 +81,7 @@ pub fn fitting(snapshot: &Snapshot) -> Result<LoadedRecipe> {
     let mut fits = Vec::new();
     for name in data::recipe_names() {
         let loaded = read(name)?;
-        if fits_snapshot(&loaded.recipe, snapshot) {
+        if fits_snapshot(&loaded.recipe.spec.criteria, snapshot) {
             fits.push(loaded);
         }
     }
@@ -69,55 +96,123 @@ pub fn fitting(snapshot: &Snapshot) -> Result<LoadedRecipe> {
     }
 }
 
-fn fits_snapshot(recipe: &Recipe, snapshot: &Snapshot) -> bool {
-    recipe.spec.criteria.iter().all(|(dimension, wanted)| match dimension.as_str() {
+fn fits_snapshot(criteria: &Criteria, snapshot: &Snapshot) -> bool {
+    criteria.stated().into_iter().all(|(dimension, wanted)| match dimension {
         "service" => (wanted == "sim") == (snapshot.cluster.hardware == crate::snapshot::Hardware::Simulated),
         "accelerator" => snapshot.gpu_nodes().any(|node| {
             let product = node.gpus.product.as_deref().unwrap_or_default().to_lowercase();
-            product.contains(&wanted.to_lowercase())
+            product.contains(&wanted)
         }),
         _ => true,
     })
 }
 
-fn unknown_recipe(name: &str) -> Error {
-    let known = data::recipe_names();
-    let all = format!("shipped: {}; or give a path such as ./{name}.yaml", known.join(", "));
-    Error::usage(format!("there is no recipe `{}`", crate::ui::printable(name))).did_you_mean(name, known, all)
+/// What every document begins with.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Header {
+    api_version: Option<Spanned<String>>,
+    kind: Option<Spanned<String>>,
+}
+
+/// Kinds that are read, and of which API.
+const KINDS: [&str; 3] = ["Recipe", "RecipeOverlay", "RecipeCriteria"];
+
+/// Reads a document of any kind that a recipe can come from.
+///
+/// # Errors
+/// A usage error with source, line and column: another kind or API version, an unknown field, more than one document.
+pub(super) fn parse(text: &str, name: &str) -> Result<Document> {
+    let mut headers: Vec<Spanned<Header>> = yaml::all_from_str(text, name)?;
+    if let [_, second, ..] = headers.as_slice() {
+        let place = format!("{name}:{}:{}", second.referenced.line(), second.referenced.column());
+        return Err(Error::usage(format!("{place}: a second document, where one recipe was expected")).hint("give each a file of its own"));
+    }
+    let Some(header) = headers.pop() else {
+        return Err(Error::usage(format!("{name} is empty")));
+    };
+    let place = |at: &Spanned<String>| format!("{name}:{}:{}", at.referenced.line(), at.referenced.column());
+    let Some(kind) = &header.value.kind else {
+        return Err(Error::usage(format!("{name} says no kind")).hint(format!("kinds that are read: {}", KINDS.join(", "))));
+    };
+    let Some(api_version) = &header.value.api_version else {
+        return Err(Error::usage(format!("{name} says no apiVersion")).hint(format!("{} is {API_VERSION}", KINDS.join(", "))));
+    };
+    if api_version.value != API_VERSION {
+        let what = format!("{}: apiVersion is `{}`, this version reads {API_VERSION}", place(api_version), printable(&api_version.value));
+        return Err(Error::usage(what));
+    }
+    match kind.value.as_str() {
+        "Recipe" => Ok(Document::Recipe(yaml::from_str(text, name)?, Vec::new())),
+        "RecipeOverlay" => Ok(Document::Overlay(yaml::from_str(text, name)?)),
+        "RecipeCriteria" => yaml::from_str::<Asked>(text, name).map(|asked| Document::Criteria(asked.spec)),
+        other => {
+            let error = Error::usage(format!("{}: kind is `{}`, which is no recipe", place(kind), printable(other)));
+            Err(error.did_you_mean(other, KINDS, format!("kinds that are read: {}", KINDS.join(", "))))
+        }
+    }
+}
+
+/// A document that asks for a recipe.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Asked {
+    #[serde(rename = "apiVersion")]
+    _api_version: String,
+    #[serde(rename = "kind")]
+    _kind: String,
+    #[serde(default, rename = "metadata")]
+    _metadata: serde::de::IgnoredAny,
+    spec: Criteria,
+}
+
+/// Checks a recipe, reads its health tests and fills in their digests.
+pub(super) fn finish(mut recipe: Recipe, notes: Vec<String>, origin: &Origin<'_>) -> Result<LoadedRecipe> {
+    for component in &mut recipe.spec.components {
+        recipe.spec.expect.append(&mut component.expect);
+    }
+    check(&recipe, origin.name)?;
+    let health = health_tests(&mut recipe.spec.health, origin)?;
+    Ok(LoadedRecipe { recipe, health, notes })
 }
 
 fn check(recipe: &Recipe, name: &str) -> Result<()> {
     let wrong = |message: String| Err(Error::usage(format!("{name}: {message}")));
-    if recipe.api_version != API_VERSION {
-        return wrong(format!("apiVersion is `{}`, this version reads {API_VERSION}", crate::ui::printable(&recipe.api_version)));
-    }
-    let id = &recipe.metadata.name;
-    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    if id.is_empty() || id.len() > 63 || !id.bytes().all(allowed) || id.starts_with('-') || id.ends_with('-') {
+    if !overlay::is_name(&recipe.metadata.name) {
         return wrong("metadata.name must be 1 to 63 lower-case letters, digits and hyphens".to_owned());
     }
-    vendor::named(&recipe.spec.vendor).map_err(|error| error.context(format!("{name}: spec.vendor")))?;
-    let phases = [&recipe.spec.checks.deployment, &recipe.spec.checks.conformance, &recipe.spec.checks.performance];
-    for id in phases.into_iter().flatten() {
+    let spec = &recipe.spec;
+    vendor::named(&spec.vendor).map_err(|error| error.context(format!("{name}: spec.vendor")))?;
+    for id in spec.checks.all() {
         checks::find(id).map_err(|error| error.context(format!("{name}: spec.checks")))?;
-        if phases.into_iter().flatten().filter(|other| *other == id).count() > 1 {
+        if spec.checks.all().filter(|other| *other == id).count() > 1 {
             return wrong(format!("check `{id}` is listed twice"));
         }
     }
-    if recipe.spec.checks.conformance.is_empty() {
-        return wrong("spec.checks.conformance is empty: a recipe that asks nothing proves nothing".to_owned());
+    if spec.constraints.is_empty() && spec.checks.all().next().is_none() && spec.health.is_empty() {
+        return Err(Error::usage(format!(
+            "{name}: it has no constraint, no check and no health test: a recipe that asks nothing proves nothing"
+        ))
+        .hint("name a check under spec.checks; `seatrial list checks` shows all"));
     }
-    if recipe.spec.health.is_empty() {
-        return wrong("spec.health is empty: a recipe without health tests proves nothing of the platform".to_owned());
+    let json = serde_json::to_value(spec).map_err(|error| Error::internal("write the recipe as JSON").because(error))?;
+    tree::leaves(&json).map_err(|error| error.context(name.to_owned()))?;
+    for constraint in &spec.constraints {
+        constraints::check(constraint).map_err(|error| error.context(name.to_owned()))?;
     }
-    for object in &recipe.spec.expect {
+    for threshold in &spec.thresholds {
+        if let Err(cause) = threshold.bound() {
+            return wrong(format!("spec.thresholds: {} of {}", cause, printable(&threshold.id)));
+        }
+    }
+    for object in &spec.expect {
         if let Some(range) = &object.version
             && let Err(error) = semver::VersionReq::parse(range)
         {
-            return wrong(format!("spec.expect: version `{}` of {} is no range: {error}", crate::ui::printable(range), object.name));
+            return wrong(format!("spec.expect: version `{}` of {} is no range: {error}", printable(range), object.name));
         }
     }
-    for (intent, spec) in &recipe.spec.intent {
+    for (intent, spec) in &spec.intent {
         if spec.pods == 0 || spec.gpus_per_pod == 0 {
             return wrong(format!("spec.intent.{} wants no pods or no GPUs, which proves nothing", intent.word()));
         }
@@ -125,7 +220,33 @@ fn check(recipe: &Recipe, name: &str) -> Result<()> {
             return wrong(format!("spec.intent.{} wants more than {MOST_PODS} pods or {MOST_GPUS} GPUs per pod", intent.word()));
         }
     }
-    Ok(())
+    order(recipe).map_err(|error| error.context(name.to_owned())).map(|_| ())
+}
+
+/// The components in an order in which each comes after what it depends on; by name where that leaves a choice.
+///
+/// # Errors
+/// A usage error if a component depends on one that is not there, or on itself in the end.
+pub fn order(recipe: &Recipe) -> Result<Vec<&str>> {
+    let mut left: Vec<&crate::recipe::Component> = recipe.spec.components.iter().collect();
+    left.sort_by(|a, b| a.name.cmp(&b.name));
+    let names: Vec<&str> = left.iter().map(|component| component.name.as_str()).collect();
+    for component in &left {
+        if let Some(missing) = component.dependency_refs.iter().find(|name| !names.contains(&name.as_str())) {
+            let error =
+                Error::usage(format!("component {} depends on `{}`, which is not in the recipe", component.name, printable(missing)));
+            return Err(error.did_you_mean(missing, names, "add it, or take it out of dependencyRefs"));
+        }
+    }
+    let mut order: Vec<&str> = Vec::new();
+    while let Some(next) = left.iter().position(|component| component.dependency_refs.iter().all(|name| order.contains(&name.as_str()))) {
+        order.push(&left.remove(next).name);
+    }
+    if left.is_empty() {
+        return Ok(order);
+    }
+    let circle: Vec<&str> = left.iter().map(|component| component.name.as_str()).collect();
+    Err(Error::usage(format!("components depend on each other in a circle: {}", circle.join(", "))))
 }
 
 /// Pods of an intent: Kubernetes supports clusters of 5,000 nodes, and one pod on each is enough.
@@ -133,13 +254,29 @@ const MOST_PODS: u32 = 5000;
 /// GPUs of one pod: no node has more than 16; rack-scale nodes may.
 const MOST_GPUS: u32 = 128;
 
-fn health_tests(recipe: &Recipe, folder: Option<&Path>, name: &str) -> Result<Vec<Test>> {
+fn health_tests(health: &mut [HealthFile], origin: &Origin<'_>) -> Result<Vec<Test>> {
     let none = |file: &str| -> Result<String> {
         Err(Error::usage(format!("the health test refers to the file {file}")).hint("write the resource into the test"))
     };
     let mut tests = Vec::new();
-    for file in &recipe.spec.health {
-        tests.extend(health::load(file, &health_file(file, folder, name)?, &none)?);
+    for entry in health {
+        let text = match &entry.test {
+            Some(text) => text.clone(),
+            None => health_file(&entry.file, origin)?,
+        };
+        tests.extend(health::load(&entry.file, &text, &none)?);
+        let digest = Digest::of(text.as_bytes());
+        if let Some(wanted) = entry.digest.as_ref().filter(|wanted| **wanted != digest) {
+            let what = format!(
+                "{}: health file {} is {}, and the recipe wants {}",
+                origin.name,
+                printable(&entry.file),
+                digest.short(),
+                wanted.short()
+            );
+            return Err(Error::usage(what).hint("take the file that the recipe was made with, or leave `digest` out to take this one"));
+        }
+        entry.digest = Some(digest);
     }
     let mut ids: Vec<&str> = tests.iter().map(|test| test.name.as_str()).collect();
     ids.sort_unstable();
@@ -149,13 +286,13 @@ fn health_tests(recipe: &Recipe, folder: Option<&Path>, name: &str) -> Result<Ve
     Ok(tests)
 }
 
-fn health_file(file: &str, folder: Option<&Path>, name: &str) -> Result<String> {
-    let text = match folder {
+fn health_file(file: &str, origin: &Origin<'_>) -> Result<String> {
+    let text = match origin.folder {
         Some(folder) if folder.join(file).exists() => Some(files::read_text(&folder.join(file), limits::DOCUMENT_BYTES)?),
-        _ => data::recipe_file(file).map(str::to_owned),
+        _ => origin.catalog.file(file)?,
     };
     text.ok_or_else(|| {
-        Error::usage(format!("{name}: there is no health file {}", crate::ui::printable(file)))
+        Error::usage(format!("{}: there is no health file {}", origin.name, printable(file)))
             .hint("the path is relative to the recipe file, else to the shipped recipes")
     })
 }
@@ -174,23 +311,35 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_phase_an_unknown_check_and_a_wrong_name_are_refused() {
+    fn an_unknown_check_and_a_wrong_name_are_refused() {
         let text = data::recipe_file("sim-h100.yaml").expect("shipped");
         for (from, to, says) in [
             ("- gpu-capacity", "- gpu-capasity", "there is no check `gpu-capasity`"),
             ("name: sim-h100", "name: ../x", "metadata.name"),
             ("vendor: nvidia", "vendor: nvidai", "no vendor profile"),
-            ("seatrial.dev/v1alpha1", "seatrial.dev/v9", "apiVersion"),
+            ("seatrial.dev/v1alpha1", "seatrial.dev/v9", "r.yaml:2:13: apiVersion"),
             ("pods: 2, gpusPerPod: 8", "pods: 4294967295, gpusPerPod: 8", "more than 5000 pods"),
         ] {
             let changed = text.replacen(from, to, 1);
             assert_ne!(changed, text, "{from}");
-            let folder = tempfile::tempdir().expect("a directory");
-            let path = folder.path().join("r.yaml");
-            std::fs::write(&path, changed).expect("written");
-            let error = read(path.to_str().expect("text")).expect_err(to);
+            let error = from_text(&changed, "r.yaml", None).expect_err(to);
             assert_eq!(error.kind(), crate::error::Kind::Usage);
             assert!(error.chain().contains(says), "{}", error.chain());
         }
+    }
+
+    #[test]
+    fn a_changed_health_file_changes_the_digest() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let path = folder.path().join("health/sim");
+        std::fs::create_dir_all(&path).expect("made");
+        let text = data::recipe_file("health/sim/nodes.yaml").expect("shipped");
+        let digest =
+            || from_text(data::recipe_file("sim-h100.yaml").expect("shipped"), "r.yaml", Some(folder.path())).expect("reads").recipe;
+        std::fs::write(path.join("nodes.yaml"), text).expect("written");
+        let (before, shipped) = (digest(), read("sim-h100").expect("reads").recipe);
+        assert_eq!(before.digest().expect("digest"), shipped.digest().expect("digest"));
+        std::fs::write(path.join("nodes.yaml"), text.replacen("timeouts", "# another\n  timeouts", 1) + "\n# changed\n").expect("written");
+        assert_ne!(digest().digest().expect("digest"), before.digest().expect("digest"));
     }
 }

@@ -1,18 +1,32 @@
-//! What a cluster should be: criteria, vendor, expected objects, health tests, checks per phase, intents.
+//! What a cluster should be: criteria, components, constraints, expected objects, health tests, checks per phase, thresholds, intents.
+//!
+//! This file is the model of a resolved recipe. `overlay`, `catalog` and `resolve` make one out of parts, `load` reads it and checks it.
 
+pub mod catalog;
+pub mod component;
+pub mod criteria;
 pub mod load;
+pub mod overlay;
+pub mod resolve;
+mod tree;
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::constraints::Constraint;
 use crate::digest::Digest;
 use crate::error::Result;
+pub use component::{Component, ComponentType, HealthFile, Per, Threshold};
+pub use criteria::Criteria;
 pub use load::LoadedRecipe;
 
 /// `apiVersion` of all documents that people write and seatrial reads.
 pub const API_VERSION: &str = "seatrial.dev/v1alpha1";
+
+/// The name of the way in which recipes are digested; it changes when the same recipe would get another digest.
+pub const DIGEST_ALGORITHM: &str = "seatrial-recipe-v1";
 
 /// A resolved recipe.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -41,6 +55,9 @@ pub enum RecipeKind {
 pub struct Metadata {
     /// Lower-case letters, digits and hyphens; it becomes a folder under `evidence/`.
     pub name: String,
+    /// The overlays that it was resolved from, in the order in which they were applied.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overlays: Vec<String>,
 }
 
 /// The content of a recipe.
@@ -48,18 +65,28 @@ pub struct Metadata {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Spec {
     /// Which clusters it is for.
-    pub criteria: BTreeMap<String, String>,
+    #[serde(default)]
+    pub criteria: Criteria,
     /// The vendor profile: which resource names, labels and drivers to look for.
     pub vendor: String,
+    /// What is installed, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub components: Vec<Component>,
+    /// What readings of the snapshot must be; judged before anything is created.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub constraints: Vec<Constraint>,
     /// Objects that must exist; the inventory step looks for them.
     #[serde(default)]
     pub expect: Vec<ExpectedObject>,
     /// Chainsaw Test files that the health step runs, relative to the recipe data.
     #[serde(default)]
-    pub health: Vec<String>,
+    pub health: Vec<HealthFile>,
     /// Check ids per phase.
     #[serde(default)]
     pub checks: Phases,
+    /// What measurements must reach, for the checks that measure.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub thresholds: Vec<Threshold>,
     /// What the intent step runs, per intent.
     #[serde(default)]
     pub intent: BTreeMap<Intent, IntentSpec>,
@@ -156,12 +183,25 @@ pub enum Allocation {
     Dra,
 }
 
+impl Phases {
+    /// The check ids of all phases.
+    pub fn all(&self) -> impl Iterator<Item = &String> {
+        self.deployment.iter().chain(&self.conformance).chain(&self.performance)
+    }
+}
+
 impl Recipe {
-    /// The recipe digest: SHA-256 of the canonical JSON of the resolved, typed recipe.
+    /// The recipe digest: SHA-256 of the canonical JSON of the resolved, typed recipe under the name of the algorithm. A read recipe
+    /// holds the digests of its health tests, so it covers them as well.
     ///
     /// # Errors
     /// Never in practice; the model always has a JSON form.
     pub fn digest(&self) -> Result<Digest> {
-        Digest::of_json(self)
+        #[derive(Serialize)]
+        struct Input<'a> {
+            algorithm: &'static str,
+            recipe: &'a Recipe,
+        }
+        Digest::of_json(&Input { algorithm: DIGEST_ALGORITHM, recipe: self })
     }
 }

@@ -3,9 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::digest::canonical_json;
+use crate::digest::{Digest, canonical_json};
 use crate::error::{Error, Kind, Result};
-use crate::results::{Assertions, Counts, Measurement, StepResult, Subjects, TestResult, Verdict};
+use crate::results::{Assertions, Compared, Counts, Measurement, RecipeRef, Report, Scope, StepResult, Subjects, TestResult, Verdict};
+use crate::snapshot::Hardware;
 
 /// The version of the format that is written.
 const SPEC_VERSION: &str = "0.0.1";
@@ -70,7 +71,7 @@ pub fn write<'a>(step: &StepResult, tests: impl IntoIterator<Item = &'a TestResu
 /// # Errors
 /// [`Kind::Schema`] if it is not such a document; [`Kind::Integrity`] if it contradicts itself.
 pub fn read(bytes: &[u8]) -> Result<Ctrf> {
-    let document: Document =
+    let document: Document<ResultsExtra> =
         serde_json::from_slice(bytes).map_err(|error| Error::new(Kind::Schema, "read a CTRF document").because(error))?;
     let Results { summary, tests: cases, extra, .. } = document.results;
     let tests = cases.iter().map(|case| case.read(&extra.step)).collect::<Result<Vec<Test>>>()?;
@@ -83,13 +84,66 @@ pub fn read(bytes: &[u8]) -> Result<Ctrf> {
     Ok(Ctrf { step: extra.step, verdict: extra.verdict, tests, counts })
 }
 
+/// Writes one document about a whole run, as users of the incumbent expect it of `validate`; steps that say more than their tests
+/// are tests of it too.
+///
+/// # Errors
+/// Never in practice; the document always has a JSON form.
+pub fn whole(report: &Report) -> Result<Vec<u8>> {
+    let steps = report.steps.iter().filter(|step| !step.explained(&report.tests) && !matches!(step.outcome.verdict, Verdict::Pass));
+    let steps = steps.map(|step| TestResult {
+        duration_ms: step.duration_ms,
+        started_ms: u64::try_from(report.started_at.as_millisecond()).unwrap_or(0),
+        ..TestResult::of(step.id.clone(), 1, &step.id, "", step.outcome.clone())
+    });
+    let steps: Vec<TestResult> = steps.collect();
+    let tests = || report.tests.iter().chain(&steps);
+    let cases: Vec<Case> = tests().map(Case::of).collect();
+    let summary = Summary {
+        flaky: tests().filter(|test| test.flaky()).count(),
+        start: u64::try_from(report.started_at.as_millisecond()).unwrap_or(0),
+        stop: u64::try_from(report.finished_at.as_millisecond()).unwrap_or(0),
+        ..Summary::of(cases.iter().map(|case| case.status))
+    };
+    let exit = report.exit();
+    let extra = RunExtra {
+        run: report.run.clone(),
+        verdict: exit.name().to_owned(),
+        exit: exit.code(),
+        scope: report.scope,
+        hardware: report.hardware,
+        recipe: report.recipe.clone(),
+        snapshot: report.snapshot.clone(),
+    };
+    let tool = Tool { name: TOOL.to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() };
+    canonical_json(&Document {
+        report_format: Format::Ctrf,
+        spec_version: SPEC_VERSION.to_owned(),
+        generated_by: TOOL.to_owned(),
+        results: Results { tool, summary, tests: cases, extra },
+    })
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Document {
+struct Document<E> {
     report_format: Format,
     spec_version: String,
     generated_by: String,
-    results: Results,
+    results: Results<E>,
+}
+
+/// What a run came to, beside its tests.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RunExtra {
+    run: String,
+    verdict: String,
+    exit: u8,
+    scope: Scope,
+    hardware: Hardware,
+    recipe: RecipeRef,
+    snapshot: Option<Digest>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -100,11 +154,11 @@ enum Format {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Results {
+struct Results<E> {
     tool: Tool,
     summary: Summary,
     tests: Vec<Case>,
-    extra: ResultsExtra,
+    extra: E,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -217,6 +271,8 @@ struct CaseExtra {
     assertions: Assertions,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     measurements: Vec<Measurement>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    compared: Option<Compared>,
 }
 
 impl Case {
@@ -248,6 +304,7 @@ impl Case {
                 subjects: outcome.subjects.clone(),
                 assertions: outcome.assertions,
                 measurements: outcome.measurements.clone(),
+                compared: outcome.compared.clone(),
             },
         }
     }

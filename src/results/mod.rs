@@ -143,8 +143,12 @@ pub enum Scope {
 impl Scope {
     /// The scope that some verdicts leave.
     pub fn of(verdicts: impl IntoIterator<Item = Verdict>) -> Self {
-        let narrowed = verdicts.into_iter().any(|verdict| matches!(verdict, Verdict::Skip(reason) if reason.narrows_scope()));
-        if narrowed { Self::Structural } else { Self::Full }
+        let of = |verdict| match verdict {
+            Verdict::Skip(SkipReason::NoCluster) => Self::ConstraintsOnly,
+            Verdict::Skip(reason) if reason.narrows_scope() => Self::Structural,
+            _ => Self::Full,
+        };
+        verdicts.into_iter().map(of).max().unwrap_or(Self::Full)
     }
 
     /// The word for it.
@@ -207,5 +211,6 @@ mod tests {
     fn only_a_skip_that_leaves_a_gap_narrows_the_scope() {
         assert_eq!(Scope::of([Pass, Skip(SkipReason::NotApplicable), Skip(SkipReason::NotDeclared)]), Scope::Full);
         assert_eq!(Scope::of([Pass, Skip(SkipReason::ByRequest)]), Scope::Structural);
+        assert_eq!(Scope::of([Pass, Skip(SkipReason::ByRequest), Skip(SkipReason::NoCluster)]), Scope::ConstraintsOnly);
     }
 }

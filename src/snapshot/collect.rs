@@ -63,6 +63,8 @@ pub async fn collect(cluster: &Cluster) -> Result<Snapshot> {
                 reading(system).and_then(|found| uid_of(found.as_ref()).ok_or_else(|| "there is no namespace kube-system".to_owned())),
             ),
             version: Reading::Value(version),
+            platform: None,
+            go_version: None,
             hardware: Hardware::Unknown,
         },
         nodes: into(nodes),
@@ -73,6 +75,10 @@ pub async fn collect(cluster: &Cluster) -> Result<Snapshot> {
         workloads: into(workloads::read(reading(pods), [reading(deployments), reading(daemon_sets), reading(stateful_sets)])),
         crds: into(reading(crds).map(|list| custom_resources(&list))),
         apis: into(reading(apis)),
+        images: None,
+        policies: None,
+        host: None,
+        imported: None,
     };
     snapshot.cluster.hardware = snapshot.derived_hardware();
     Ok(snapshot)

@@ -26,7 +26,7 @@ impl Hardware {
         }
     }
 
-    /// What a node is that carries these marks. Nothing yet marks real hardware: that takes a probe on the node.
+    /// What a node is that carries these marks. No mark makes hardware real: that takes a probe on the node.
     #[must_use]
     pub fn of_marks(marks: &[String]) -> Self {
         if marks.is_empty() { Self::Unknown } else { Self::Simulated }

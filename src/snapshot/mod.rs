@@ -1,12 +1,24 @@
 //! What was there: a snapshot of the whole cluster, and what follows from it.
 
+pub mod address;
 pub mod collect;
 pub mod hardware;
+pub mod identity;
+pub mod imported;
+pub mod model;
 pub mod nodes;
 pub mod pools;
+pub mod readings;
+mod readings_gpu;
+mod readings_imported;
+mod readings_node;
+#[cfg(test)]
+mod readings_tests;
 pub mod workloads;
-pub mod model;
 
+pub use address::Address;
 pub use collect::collect;
 pub use hardware::Hardware;
-pub use model::{Device, GpuAdvert, Node, Pool, Reading, Snapshot, Taint, Workload};
+pub use identity::same_cluster;
+pub use model::{Device, GpuAdvert, Host, Node, Policy, Pool, Reading, Snapshot, Taint, Workload};
+pub use readings::At;

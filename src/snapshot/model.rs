@@ -7,35 +7,12 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::facts::Facts;
+pub use crate::facts::Reading;
+use crate::recipe::API_VERSION;
 use crate::snapshot::hardware::Hardware;
-
-/// A reading, or the reason why it could not be had. Absent and zero are different things.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum Reading<T> {
-    /// What was read.
-    Value(T),
-    /// Why it could not be read.
-    Unavailable(String),
-}
-
-impl<T> Reading<T> {
-    /// The value, if it was read.
-    pub fn value(&self) -> Option<&T> {
-        match self {
-            Self::Value(value) => Some(value),
-            Self::Unavailable(_) => None,
-        }
-    }
-
-    /// Why it could not be read, if so.
-    pub fn unavailable(&self) -> Option<&str> {
-        match self {
-            Self::Value(_) => None,
-            Self::Unavailable(reason) => Some(reason),
-        }
-    }
-}
+use crate::snapshot::imported::Imported;
+use crate::vendor;
 
 /// A snapshot of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -59,6 +36,40 @@ pub struct Snapshot {
     pub crds: Reading<Vec<Crd>>,
     /// Served API groups with their versions, preferred first.
     pub apis: Reading<BTreeMap<String, Vec<String>>>,
+    /// Every image that a pod names, as it is written there, with the image ids that run of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<Reading<BTreeMap<String, Vec<String>>>>,
+    /// GPU operators' policies, by kind and name. Not there if it was not asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policies: Option<Reading<Vec<Policy>>>,
+    /// The machine that the snapshot was taken on, with `--host`; no cluster was asked then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<Host>,
+    /// Another tool's snapshot that this one was read from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<Imported>,
+}
+
+/// One machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Host {
+    /// Its host name.
+    pub name: String,
+    /// What was seen on it.
+    pub facts: Facts,
+}
+
+/// A policy of a GPU operator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Policy {
+    /// `ClusterPolicy`.
+    pub kind: String,
+    /// Name.
+    pub name: String,
+    /// Its `spec` by path, `driver.rdma.enabled`; a list is JSON text.
+    pub spec: BTreeMap<String, String>,
 }
 
 impl Snapshot {
@@ -67,10 +78,46 @@ impl Snapshot {
         self.nodes.value().into_iter().flatten().filter(|node| node.gpus.any())
     }
 
-    /// What the hardware is, as it follows from the marks on the GPU nodes, or on all nodes where none has GPUs.
+    /// A snapshot of which nothing is known yet but why: no cluster was asked.
+    #[must_use]
+    pub fn without_cluster(why: &str) -> Self {
+        fn none<T>(why: &str) -> Reading<T> {
+            Reading::Unavailable(why.to_owned())
+        }
+        Self {
+            api_version: API_VERSION.to_owned(),
+            kind: "Snapshot".to_owned(),
+            cluster: ClusterFacts { id: none(why), version: none(why), platform: None, go_version: None, hardware: Hardware::Unknown },
+            nodes: none(why),
+            pools: none(why),
+            device_classes: none(why),
+            workloads: none(why),
+            crds: none(why),
+            apis: none(why),
+            images: None,
+            policies: None,
+            host: None,
+            imported: None,
+        }
+    }
+
+    /// Writes down what the hardware of each node and of the cluster is, as it follows from the rest. To be called after facts were added.
+    pub fn settle_hardware(&mut self) {
+        if let Reading::Value(nodes) = &mut self.nodes {
+            for node in nodes {
+                node.hardware = node.derived_hardware();
+            }
+        }
+        self.cluster.hardware = self.derived_hardware();
+    }
+
+    /// What the hardware is, as it follows from the GPU nodes, or from all nodes where none has GPUs; or from the machine itself.
     #[must_use]
     pub fn derived_hardware(&self) -> Hardware {
-        let of = |node: &Node| Hardware::of_marks(&node.marks);
+        if let Some(host) = &self.host {
+            return if host.facts.shows_devices() { Hardware::Real } else { Hardware::Unknown };
+        }
+        let of = Node::derived_hardware;
         if self.gpu_nodes().next().is_some() {
             Hardware::of_cluster(self.gpu_nodes().map(of))
         } else {
@@ -110,6 +157,12 @@ pub struct ClusterFacts {
     pub id: Reading<String>,
     /// `gitVersion` of the API server, e.g. `v1.35.4`.
     pub version: Reading<String>,
+    /// `platform` of the API server, e.g. `linux/amd64`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
+    /// `goVersion` of the API server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub go_version: Option<String>,
     /// What the nodes are, taken together.
     pub hardware: Hardware,
 }
@@ -120,7 +173,7 @@ pub struct ClusterFacts {
 pub struct Node {
     /// Its name.
     pub name: String,
-    /// Simulated, real or unknown; follows from `marks`.
+    /// Simulated, real or unknown; follows from `marks`, and from `facts` where there are no marks.
     pub hardware: Hardware,
     /// What was seen that tells simulated from real hardware, e.g. `annotation kwok.x-k8s.io/node`.
     pub marks: Vec<String>,
@@ -140,6 +193,36 @@ pub struct Node {
     pub versions: BTreeMap<String, String>,
     /// What GPUs it advertises, and how.
     pub gpus: GpuAdvert,
+    /// `spec.providerID`, where the node has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider_id: Option<String>,
+    /// What was seen on the node itself. Not there if it was not asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub facts: Option<Reading<Facts>>,
+}
+
+impl Node {
+    /// True if it says that it has GPUs, or if GPUs were seen on it.
+    #[must_use]
+    pub fn has_gpus(&self) -> bool {
+        let labelled = || {
+            let vendors = vendor::all().unwrap_or(&[]);
+            vendors.iter().any(|vendor| self.labels.get(&vendor.labels.present).is_some_and(|value| value == "true"))
+        };
+        let seen = || {
+            let facts = self.facts.as_ref().and_then(Reading::value);
+            facts.is_some_and(|facts| facts.gpus().next().is_some() || facts.pci.value().is_some_and(|gpus| !gpus.is_empty()))
+        };
+        self.gpus.any() || labelled() || seen()
+    }
+
+    /// What the hardware is: simulated by any mark, real if a probe saw its devices, else unknown.
+    #[must_use]
+    pub fn derived_hardware(&self) -> Hardware {
+        let marked = Hardware::of_marks(&self.marks);
+        let seen = self.facts.as_ref().and_then(Reading::value).is_some_and(Facts::shows_devices);
+        if marked == Hardware::Unknown && seen { Hardware::Real } else { marked }
+    }
 }
 
 /// A taint.

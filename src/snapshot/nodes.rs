@@ -53,6 +53,8 @@ fn node(object: &Value, pools: Option<&[Pool]>, vendors: &[Vendor]) -> Node {
             .collect(),
         versions: info.into_iter().filter(|(key, _)| kept.contains(&key.as_str())).collect(),
         gpus,
+        provider_id: object["spec"]["providerID"].as_str().map(str::to_owned),
+        facts: None,
         name,
     }
 }

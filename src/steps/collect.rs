@@ -1,5 +1,6 @@
 //! collect: packages what was seen, signs it, pushes it, and writes the pointer.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -30,10 +31,13 @@ pub(super) static STEP: Step = Step {
 
 async fn run(cx: &StepCx<'_>) -> Result<Outcome> {
     let bundle = bundle(cx)?;
-    let folder = cx.run.out.join("bundle");
+    let folder = cx.inputs.publishing.bundle.clone().unwrap_or_else(|| cx.run.out.join("bundle"));
     // A run that went on after a crash may find the same bundle, perhaps signed already, which is kept; anything else is what the crash left.
     let same = directory::read(&folder).is_ok_and(|found| found.files == *bundle.files());
     if folder.exists() && !same {
+        if cx.inputs.publishing.bundle.is_some() {
+            empty_or_absent(&folder)?;
+        }
         std::fs::remove_dir_all(&folder).with_context(|| format!("remove {}", folder.display()))?;
     }
     directory::write(&bundle, &folder)?;
@@ -60,6 +64,19 @@ async fn run(cx: &StepCx<'_>) -> Result<Outcome> {
     let files: Vec<String> = bundle.files().keys().cloned().collect();
     let count = files.len();
     Ok(Outcome::pass(words.join(" · ")).seen("files", files, count).asserted(count, count))
+}
+
+/// A directory that the user named is never emptied by us.
+///
+/// # Errors
+/// A usage error if something is in it, or it is no directory.
+pub fn empty_or_absent(folder: &Path) -> Result<()> {
+    match std::fs::read_dir(folder).map(Iterator::count) {
+        Ok(0) => Ok(()),
+        Ok(_) => Err(Error::usage(format!("{} is not empty", folder.display())).hint("name a directory that does not exist yet")),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Error::usage(format!("{} cannot take the bundle", folder.display())).because(error)),
+    }
 }
 
 fn bundle(cx: &StepCx<'_>) -> Result<Bundle> {

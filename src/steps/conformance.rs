@@ -27,7 +27,8 @@ pub(super) static STEP: Step = Step {
 };
 
 fn built(inputs: &Inputs) -> impl Iterator<Item = &'static checks::Check> {
-    inputs.recipe.recipe.spec.checks.conformance.iter().filter_map(|id| match checks::find(id) {
+    let ids = inputs.recipe.recipe.spec.checks.conformance.iter().filter(|id| inputs.picked.left_out(id).is_none());
+    ids.filter_map(|id| match checks::find(id) {
         Ok(Known::Built(check)) => Some(check),
         _ => None,
     })

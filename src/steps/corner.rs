@@ -59,6 +59,9 @@ impl Corner {
     /// # Errors
     /// As [`Scratch::close`].
     pub async fn close(self, cluster: &Cluster) -> Result<()> {
+        if self.place.keep {
+            return Ok(());
+        }
         match self.opened.into_inner() {
             Some(scratch) => scratch.close().await,
             None if self.used => scratch::remove_run(cluster, &self.place).await,

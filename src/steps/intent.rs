@@ -25,7 +25,9 @@ pub(super) static STEP: Step = Step {
     access,
     gpus,
     tests: |inputs| {
-        let mut tests = vec![Selected { id: test_id(inputs), version: VERSION, phase: Phase::Performance.word() }];
+        let intent = inputs.workflow.workflow.spec.intent;
+        let own = intent.map(|intent| Selected { id: test_id(intent), version: VERSION, phase: Phase::Performance.word() });
+        let mut tests: Vec<Selected> = own.into_iter().collect();
         tests.extend(selected(&inputs.recipe.recipe.spec.checks.performance, Phase::Performance)?);
         Ok(tests)
     },
@@ -36,22 +38,24 @@ pub(super) static STEP: Step = Step {
 /// The version of the verdict logic of the intent test.
 const VERSION: u32 = 1;
 
-fn test_id(inputs: &Inputs) -> String {
-    format!("intent/{}", inputs.workflow.workflow.spec.intent.word())
+fn test_id(intent: Intent) -> String {
+    format!("intent/{}", intent.word())
 }
 
-fn spec(inputs: &Inputs) -> Option<&IntentSpec> {
-    inputs.recipe.recipe.spec.intent.get(&inputs.workflow.workflow.spec.intent)
+/// The workload to try: the workflow's intent, as the recipe describes it.
+fn spec(inputs: &Inputs) -> Option<(Intent, &IntentSpec)> {
+    let intent = inputs.workflow.workflow.spec.intent?;
+    Some((intent, inputs.recipe.recipe.spec.intent.get(&intent)?))
 }
 
 /// How long the workload may take to run; twice that in the step, because a Deployment is waited for once more.
 fn limit(inputs: &Inputs) -> Duration {
-    Duration::from_secs(u64::from(spec(inputs).map_or(0, |spec| spec.timeout_seconds)))
+    Duration::from_secs(u64::from(spec(inputs).map_or(0, |(_, spec)| spec.timeout_seconds)))
 }
 
 fn access(inputs: &Inputs, _: &StepSpec) -> Vec<Access> {
-    let Some(spec) = spec(inputs).filter(|_| inputs.behavioral) else { return Vec::new() };
-    let workload = match inputs.workflow.workflow.spec.intent {
+    let Some((intent, spec)) = spec(inputs).filter(|_| inputs.behavioral) else { return Vec::new() };
+    let workload = match intent {
         Intent::Training => Access::scratch("batch", "jobs"),
         Intent::Inference => Access::scratch("apps", "deployments"),
     };
@@ -66,47 +70,53 @@ fn access(inputs: &Inputs, _: &StepSpec) -> Vec<Access> {
 
 fn gpus(inputs: &Inputs, step: &StepSpec) -> Vec<GpuUse> {
     let spec = spec(inputs).filter(|_| inputs.behavioral);
-    spec.map(|spec| GpuUse { allocation: spec.allocation, count: spec.pods * spec.gpus_per_pod, kept: step.keep }).into_iter().collect()
+    spec.map(|(_, spec)| GpuUse { allocation: spec.allocation, count: spec.pods * spec.gpus_per_pod, kept: step.keep })
+        .into_iter()
+        .collect()
 }
 
 async fn run(cx: &StepCx<'_>) -> Result<Outcome> {
-    let begun = Begun::now();
-    // Retries of earlier steps are not this test's.
-    cx.cluster.take_retries();
-    let outcome = match spec(cx.inputs) {
-        None => Outcome::skip(
-            SkipReason::NotDeclared,
-            format!("the recipe declares no {} workload", cx.inputs.workflow.workflow.spec.intent.word()),
-        ),
-        Some(_) if !cx.inputs.behavioral => Outcome::skip(SkipReason::BehavioralTestsOff, "creates workloads"),
-        Some(spec) => match cx.inputs.max_gpus {
-            Some(limit) if spec.pods * spec.gpus_per_pod > limit => {
-                Outcome::skip(SkipReason::ByRequest, format!("wants {} GPUs, --max-gpus allows {limit}", spec.pods * spec.gpus_per_pod))
-            }
-            _ => try_out(cx, spec).await.unwrap_or_else(Outcome::from),
-        },
-    };
-    let result = TestResult::of(test_id(cx.inputs), VERSION, &cx.spec.id, Phase::Performance.word(), outcome.guarded());
-    finish(cx, result.since(begun, cx.cluster.take_retries()));
+    if let Some(intent) = cx.inputs.workflow.workflow.spec.intent {
+        finish(cx, trial(cx, intent).await);
+    }
     run_checks(cx, &cx.inputs.recipe.recipe.spec.checks.performance, Phase::Performance).await?;
     let ended = cx.sink.ended();
     let message = match ended.as_slice() {
         [only] => Some(only.outcome.message.clone()),
         _ => None,
     };
-    let outcome = sum_up(&ended, "the workflow has no intent");
+    let outcome = sum_up(&ended, "the workflow has no intent and the recipe no performance check");
     Ok(match message {
         Some(message) => Outcome { message, ..outcome },
         None => outcome,
     })
 }
 
-async fn try_out(cx: &StepCx<'_>, spec: &IntentSpec) -> Result<Outcome> {
+/// The intent's own test.
+async fn trial(cx: &StepCx<'_>, intent: Intent) -> TestResult {
+    let begun = Begun::now();
+    // Retries of earlier steps are not this test's.
+    cx.cluster.take_retries();
+    let outcome = match cx.inputs.recipe.recipe.spec.intent.get(&intent) {
+        None => Outcome::skip(SkipReason::NotDeclared, format!("the recipe declares no {} workload", intent.word())),
+        Some(_) if !cx.inputs.behavioral => Outcome::skip(SkipReason::BehavioralTestsOff, "creates workloads"),
+        Some(spec) => match cx.inputs.max_gpus {
+            Some(limit) if spec.pods * spec.gpus_per_pod > limit => {
+                Outcome::skip(SkipReason::ByRequest, format!("wants {} GPUs, --max-gpus allows {limit}", spec.pods * spec.gpus_per_pod))
+            }
+            _ => try_out(cx, intent, spec).await.unwrap_or_else(Outcome::from),
+        },
+    };
+    let result = TestResult::of(test_id(intent), VERSION, &cx.spec.id, Phase::Performance.word(), outcome.guarded());
+    result.since(begun, cx.cluster.take_retries())
+}
+
+async fn try_out(cx: &StepCx<'_>, intent: Intent, spec: &IntentSpec) -> Result<Outcome> {
     let scratch = cx.scratch().await?;
     let lock = cx.lock_gpus().await?;
     let outcome = match no_room(cx, spec).await {
         Ok(Some(outcome)) => Ok(outcome),
-        Ok(None) => Workload { cx, scratch, spec }.run().await,
+        Ok(None) => Workload { cx, scratch, intent, spec }.run().await,
         Err(error) => Err(error),
     };
     lock.release(cx.cluster).await?;
@@ -160,6 +170,7 @@ fn judge_room(spec: &IntentSpec, all: &[u64], free: &[u64]) -> Option<Outcome> {
 struct Workload<'a> {
     cx: &'a StepCx<'a>,
     scratch: &'a Scratch,
+    intent: Intent,
     spec: &'a IntentSpec,
 }
 
@@ -176,7 +187,7 @@ impl Workload<'_> {
                 json!({"claims": [{"name": "gpus"}]})
             }
         };
-        let mut pod = probe::pod_spec(vendor, &self.spec.image, &self.spec.command, &resources);
+        let mut pod = probe::pod_spec(vendor, &self.cx.inputs.pods, &self.spec.image, &self.spec.command, &resources);
         if let Some(template) = &template {
             pod["resourceClaims"] = json!([{"name": "gpus", "resourceClaimTemplateName": template.name}]);
         }
@@ -187,10 +198,12 @@ impl Workload<'_> {
             outcome = outcome.artifact("events", Some("kubectl get events"), events);
         }
         if !self.cx.spec.keep {
-            self.scratch.remove(&workload).await?;
-            self.wait_until_gone().await?;
+            let passed = outcome.verdict == Verdict::Pass;
+            if self.scratch.dispose(&workload, passed).await? {
+                self.wait_until_gone().await?;
+            }
             if let Some(template) = &template {
-                self.scratch.remove(template).await?;
+                self.scratch.dispose(template, passed).await?;
             }
         }
         Ok(outcome)
@@ -206,9 +219,9 @@ impl Workload<'_> {
 
     /// An Indexed Job whose pods all run at once, or a Deployment.
     fn object(&self, pod: &Value) -> Value {
-        let labels = json!({"seatrial.dev/intent": self.intent().word()});
+        let labels = json!({"seatrial.dev/intent": self.intent.word()});
         let mut pod = pod.clone();
-        match self.intent() {
+        match self.intent {
             Intent::Training => json!({
                 "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "intent"},
                 "spec": {
@@ -229,16 +242,12 @@ impl Workload<'_> {
         }
     }
 
-    fn intent(&self) -> Intent {
-        self.cx.inputs.workflow.workflow.spec.intent
-    }
-
     fn limit(&self) -> Duration {
         limit(self.cx.inputs)
     }
 
     fn pods(&self) -> Query {
-        Query::within(&self.scratch.namespace()).labelled(format!("seatrial.dev/intent={}", self.intent().word()))
+        Query::within(&self.scratch.namespace()).labelled(format!("seatrial.dev/intent={}", self.intent.word()))
     }
 
     async fn observe(&self, workload: &ObjectRef) -> Result<Outcome> {
@@ -275,10 +284,10 @@ impl Workload<'_> {
             let verdict = if dead.image { Outcome::error(ErrorReason::Image, dead.message) } else { Outcome::fail(dead.message) };
             return Ok(verdict.seen("pods", last.running, wanted).asserted(0, wanted));
         }
-        if self.intent() == Intent::Inference {
+        if self.intent == Intent::Inference {
             self.wait_until_available(workload).await?;
         }
-        let verb = if self.intent() == Intent::Training { "running together" } else { "available" };
+        let verb = if self.intent == Intent::Training { "running together" } else { "available" };
         Ok(Outcome::pass(format!("{wanted} × {} GPU pods {verb}", self.spec.gpus_per_pod))
             .seen("pods", last.running, wanted)
             .asserted(wanted, wanted)

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::cluster::{Access, ObjectRef};
 use crate::error::{Error, Kind, Result};
 use crate::recipe::ExpectedObject;
-use crate::results::{Artifact, ErrorReason, Outcome, Verdict};
+use crate::results::{Artifact, Outcome, SkipReason, Verdict};
 use crate::steps::{Fact, Inputs, Step, StepCx, no_gpus, no_tests};
 use crate::workflow::StepSpec;
 
@@ -159,7 +159,7 @@ fn judge(found: Vec<(ExpectedObject, Found)>) -> Outcome {
     } else if let Some(error) = unknown {
         Outcome::from(error)
     } else if total == 0 {
-        Outcome::error(ErrorReason::NoSubject, "the recipe expects no object, so there is nothing to find")
+        Outcome::skip(SkipReason::NotDeclared, "the recipe expects no object")
     } else {
         let note = if planned > 0 { format!(" ({planned} by set-up)") } else { String::new() };
         Outcome::pass(format!("{total} of {total} expected objects{note}"))
@@ -173,6 +173,7 @@ fn judge(found: Vec<(ExpectedObject, Found)>) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::results::ErrorReason;
 
     fn expected(version: Option<&str>, images: &[&str]) -> ExpectedObject {
         ExpectedObject {
@@ -205,7 +206,7 @@ mod tests {
         assert_eq!(judge(vec![(expected(None, &[]), Found::Planned)]).verdict, Verdict::Pass);
         let denied = Found::Unknown(Error::new(Kind::Denied, "get deployment n/d"));
         assert_eq!(judge(vec![(expected(None, &[]), denied)]).verdict, Verdict::Error(ErrorReason::Denied));
-        assert_eq!(judge(vec![]).verdict, Verdict::Error(ErrorReason::NoSubject));
+        assert_eq!(judge(vec![]).verdict, Verdict::Skip(SkipReason::NotDeclared), "nothing looked for is no pass");
     }
 
     #[test]

@@ -4,8 +4,10 @@ pub mod collect;
 mod conformance;
 mod corner;
 mod health;
+pub mod offline;
 mod intent;
 mod inventory;
+mod picked;
 mod setup;
 mod settle;
 mod sink;
@@ -26,13 +28,15 @@ use crate::cluster::{Access, Cluster, Scratch, scratch};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::limits;
+use crate::pods::PodOptions;
 use crate::recipe::{Allocation, LoadedRecipe};
 use crate::results::{Artifact, Outcome, StepResult, TestResult};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Hardware, Snapshot};
 use crate::ui::Ui;
 use crate::vendor::{self, Vendor};
 use crate::workflow::{Loaded, StepSpec};
 pub use corner::Corner;
+pub use picked::Picked;
 pub use sink::{Produced, Sink};
 
 /// What a step leaves behind for those after it. A fact holds only if its step passed.
@@ -54,7 +58,7 @@ impl Fact {
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
-            Self::Snapshot => "a snapshot",
+            Self::Snapshot => "a snapshot of a cluster that meets the recipe's constraints",
             Self::Inventory => "a complete inventory",
             Self::Installed => "what set-up installs",
             Self::Results => "the results of all other steps",
@@ -127,6 +131,8 @@ pub fn find(id: &str) -> Result<&'static Step> {
 pub struct Publishing {
     /// The signing key, PEM; none leaves the bundle unsigned.
     pub key: Option<PathBuf>,
+    /// The bundle's directory; `bundle` in the run directory otherwise.
+    pub bundle: Option<PathBuf>,
     /// The repository to push to, `host/name`; none pushes nothing.
     pub push: Option<String>,
     /// Talk plain HTTP to a registry on the loopback interface.
@@ -146,6 +152,12 @@ pub struct Inputs {
     pub behavioral: bool,
     /// The most GPUs that may be held at once.
     pub max_gpus: Option<u32>,
+    /// Which of the recipe's tests run.
+    pub picked: Picked,
+    /// How our pods look on this cluster.
+    pub pods: PodOptions,
+    /// The snapshot to judge constraints by, where it is not taken now.
+    pub given: Option<Snapshot>,
     /// How long set-up waits for the cluster to settle.
     pub settle: Duration,
     /// Where evidence goes.
@@ -153,6 +165,31 @@ pub struct Inputs {
 }
 
 impl Inputs {
+    /// Inputs with nothing picked, changed or published.
+    #[must_use]
+    pub fn new(workflow: Loaded, recipe: LoadedRecipe) -> Self {
+        Self {
+            workflow,
+            recipe,
+            behavioral: true,
+            max_gpus: None,
+            picked: Picked::default(),
+            pods: PodOptions::default(),
+            given: None,
+            settle: Duration::from_secs(60),
+            publishing: Publishing::default(),
+        }
+    }
+
+    /// What a step's result depends on beside workflow and recipe.
+    ///
+    /// # Errors
+    /// Never in practice; settings always have a JSON form.
+    pub fn settings(&self) -> Result<Digest> {
+        let given = self.given.as_ref().map(Digest::of_json).transpose()?;
+        Digest::of_json(&(self.behavioral, self.max_gpus, &self.picked, &self.pods, given))
+    }
+
     /// The vendor profile of the recipe.
     ///
     /// # Errors
@@ -212,6 +249,8 @@ pub struct RunFacts {
     pub id: String,
     /// The run directory.
     pub out: PathBuf,
+    /// What the hardware is, by a look at the cluster.
+    pub hardware: Hardware,
     /// When it began.
     pub started_at: Timestamp,
     /// When the last step before collect ended: the end of what the evidence is about.

@@ -3,33 +3,53 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::constraints;
 use crate::digest::Digest;
 use crate::error::Result;
-use crate::results::{ErrorReason, Outcome};
+use crate::results::{ErrorReason, Outcome, Verdict};
 use crate::snapshot::{self, Snapshot};
-use crate::steps::{Fact, Step, StepCx, no_gpus, no_tests};
+use crate::steps::tests::{finish, sum_up};
+use crate::steps::{Fact, Selected, Step, StepCx, no_gpus};
 
 pub(super) static STEP: Step = Step {
     id: "snapshot",
-    title: "read the whole cluster: nodes, GPUs, DRA pools, workloads, versions",
-    why: "first, so that it shows the cluster as it was found",
+    title: "read the whole cluster, and judge the recipe's constraints by what was read",
+    why: "first, so that it shows the cluster as it was found; where constraints do not hold, nothing is created",
     needs: &[],
     provides: Some(Fact::Snapshot),
     cluster: true,
     access: |_, _| snapshot::collect::READS.to_vec(),
     gpus: no_gpus,
-    tests: no_tests,
+    tests: |inputs| {
+        let constraints = &inputs.recipe.recipe.spec.constraints;
+        let one = |id| Selected { id, version: constraints::VERSION, phase: "readiness" };
+        Ok(constraints::ids(constraints).into_iter().map(one).collect())
+    },
     timeout: |_| Duration::from_secs(180),
     run: |cx| Box::pin(run(cx)),
 };
 
 async fn run(cx: &StepCx<'_>) -> Result<Outcome> {
     cx.ui.waiting("the API server's lists of nodes, slices, workloads and definitions");
-    let snapshot = snapshot::collect(cx.cluster).await?;
+    let snapshot = match &cx.inputs.given {
+        Some(given) => given.clone(),
+        None => snapshot::collect(cx.cluster).await?,
+    };
     let mut outcome = judge(&snapshot);
     outcome.message = format!("{} · sha256:{}…", outcome.message, Digest::of_json(&snapshot)?.short());
+    let judged = constraints::judge_all(&cx.inputs.recipe.recipe.spec.constraints, &snapshot, &cx.spec.id)?;
     cx.sink.snapshot(snapshot);
-    Ok(outcome)
+    if judged.is_empty() || outcome.verdict != Verdict::Pass {
+        return Ok(outcome);
+    }
+    let readiness = sum_up(&judged, "the recipe has no constraints");
+    for result in judged {
+        finish(cx, result);
+    }
+    let message = format!("{} · constraints: {}", outcome.message, readiness.message);
+    // What a recipe only advises stops nothing.
+    let blocks = !matches!(readiness.verdict, Verdict::Pass | Verdict::Skip(_));
+    Ok(Outcome { message, ..if blocks { readiness } else { outcome } })
 }
 
 /// A snapshot is a reading, not a verdict on the cluster; but without nodes there is nothing to go on with.

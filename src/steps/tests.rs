@@ -29,6 +29,9 @@ pub(super) async fn run_checks(cx: &StepCx<'_>, ids: &[String], phase: Phase) ->
 }
 
 async fn run_check(cx: &StepCx<'_>, known: Known, phase: Phase) -> Result<TestResult> {
+    if let Some(left_out) = cx.inputs.picked.left_out(known.id()) {
+        return Ok(checks::untried(known, cx.spec.id.as_str(), phase, left_out));
+    }
     let behavioural = matches!(known, Known::Built(check) if check.behavioural);
     let wants = if let Known::Built(check) = known { check.gpus } else { 0 };
     let mut check_cx = checks::Cx {
@@ -36,7 +39,8 @@ async fn run_check(cx: &StepCx<'_>, known: Known, phase: Phase) -> Result<TestRe
         recipe: &cx.inputs.recipe.recipe,
         vendor: cx.inputs.vendor()?,
         scratch: None,
-        simulated: cx.snapshot()?.cluster.hardware == crate::snapshot::Hardware::Simulated,
+        pods: &cx.inputs.pods,
+        simulated: cx.run.hardware == crate::snapshot::Hardware::Simulated,
         ui: cx.ui,
     };
     if !(behavioural && cx.inputs.behavioral) {

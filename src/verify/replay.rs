@@ -13,7 +13,7 @@ pub(super) fn run(case: &mut Case) -> Result<Finding> {
         return wrong(format!("the shipped recipe is not {} ({})", evidence.recipe.name.escape_debug(), evidence.recipe.digest.short()));
     }
     let nodes_told =
-        |snapshot: &Snapshot| snapshot.nodes.value().into_iter().flatten().all(|node| node.hardware == Hardware::of_marks(&node.marks));
+        |snapshot: &Snapshot| snapshot.nodes.value().into_iter().flatten().all(|node| node.hardware == node.derived_hardware());
     if !case.snapshot.as_ref().is_none_or(nodes_told) {
         return wrong("the snapshot has a node whose hardware does not follow from its marks".to_owned());
     }

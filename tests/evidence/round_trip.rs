@@ -120,7 +120,7 @@ async fn a_declared_check_that_is_not_in_the_results_is_a_gap() {
 #[tokio::test]
 async fn health_files_without_tests_are_a_gap() {
     let mut sample = Sample::good();
-    sample.recipe.spec.health = vec!["health/driver.yaml".to_owned()];
+    sample.recipe.spec.health = vec!["health/driver.yaml".into()];
     sample.report.recipe.digest = sample.recipe.digest().expect("a digest");
     let verification = sample.signed().verify().await;
     assert_eq!(ended(&verification), ("coverage".to_owned(), 13));

@@ -11,3 +11,4 @@ mod sim;
 #[path = "../support/mod.rs"]
 mod support;
 mod trial;
+mod validate;

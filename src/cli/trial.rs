@@ -1,0 +1,206 @@
+//! What `run` and `validate` have in common: from a plan that is fit to run to the report.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::{Cx, reports};
+use crate::cluster::{Cluster, scratch};
+use crate::digest::canonical_json;
+use crate::engine::Engine;
+use crate::error::{Error, Kind, Result};
+use crate::journal::{Header, Journal};
+use crate::plan::Plan;
+use crate::results::{Report, markdown};
+use crate::snapshot::{Hardware, Snapshot};
+use crate::steps::{Corner, Inputs, RunFacts, collect};
+use crate::ui::Ui;
+use crate::{files, limits, preflight, progress};
+
+/// A run that is about to start.
+pub struct Trial {
+    /// What was asked for, as the head of the output names it: `run conformance`.
+    pub title: String,
+    /// What it is about.
+    pub inputs: Inputs,
+    /// The plan.
+    pub plan: Plan,
+    /// Its identity.
+    pub header: Header,
+    /// The journal of the process that began it, where it goes on.
+    pub earlier: Option<Journal>,
+    /// The run directory.
+    pub out: PathBuf,
+    /// How it goes about it.
+    pub conduct: Conduct,
+}
+
+/// How a run goes about it; none of this changes a verdict.
+pub struct Conduct {
+    /// A namespace that an administrator made.
+    pub namespace: Option<String>,
+    /// How long the Lease lives without being renewed.
+    pub lease: Duration,
+    /// The most that all steps together may take.
+    pub limit: Option<Duration>,
+    /// Stop after the first step that fails.
+    pub fail_fast: bool,
+    /// Do not ask before running on a cluster that is not simulated.
+    pub yes: bool,
+    /// Do not ask the API server and the registry beforehand.
+    pub skip_preflight: bool,
+    /// Leave what was created where it is.
+    pub no_cleanup: bool,
+}
+
+impl Trial {
+    /// Asks what has to be asked, runs the steps, and writes the documents of the run directory.
+    ///
+    /// # Errors
+    /// If the run cannot start, or its directory cannot be written; verdicts and troubles of steps are in the report.
+    pub async fn go(self, cx: &Cx, cluster: &Cluster, look: &Snapshot, wanted: &[reports::Wanted]) -> Result<Report> {
+        let Self { title, inputs, plan, header, earlier, out, conduct } = self;
+        progress::head(&cx.ui, &title, &header.run, cluster.context(), look);
+        let place = scratch::Place {
+            run: header.run.clone(),
+            namespace: conduct.namespace.clone(),
+            lease: conduct.lease,
+            creates: created_outside(&inputs),
+            keep: conduct.no_cleanup,
+        };
+        if !conduct.skip_preflight {
+            preflight::ask(cluster, look, &inputs, &place, &cx.ui).await?.require(&cx.ui)?;
+        }
+        confirm(&conduct, &inputs, &cx.ui, cluster, look, &plan)?;
+        // Only now: a run that was refused leaves no directory behind.
+        let resumed = earlier.is_some();
+        let journal = earlier.map_or_else(|| Journal::create(&out, header.clone()), Ok)?;
+        if inputs.behavioral {
+            sweep(cluster, &header.run, &cx.ui).await?;
+        }
+        write_json(&out.join("plan.json"), &plan)?;
+        let mut facts = RunFacts {
+            id: header.run.clone(),
+            out: out.clone(),
+            hardware: look.cluster.hardware,
+            started_at: header.started_at,
+            finished_at: header.started_at,
+            plan: canonical_json(&plan)?,
+        };
+        let cancel = CancellationToken::new();
+        let signals = tokio::spawn(cancel_on_signal(cancel.clone(), cx.ui.clone()));
+        let Conduct { limit, fail_fast, .. } = conduct;
+        let mut engine = Engine { inputs: &inputs, cluster, journal, ui: &cx.ui, cancel, limit, fail_fast };
+        let corner = Corner::new(place).used(resumed && inputs.behavioral);
+        let state = engine.run(corner, &mut facts).await?;
+        signals.abort();
+        let report = collect::report(&inputs, &state, &facts)?;
+        if let Some(snapshot) = &state.snapshot {
+            write_json(&out.join("snapshot.json"), snapshot)?;
+        }
+        reports::write_all(&out, &report, wanted)?;
+        cx.ui.step_summary(&markdown::write(&report)?)?;
+        engine.journal.ended(report.exit().code())?;
+        Ok(report)
+    }
+}
+
+/// The identity of a run that starts now.
+///
+/// # Errors
+/// If there are no random bytes, or a document has no JSON form.
+pub fn header(inputs: &Inputs, look: &Snapshot) -> Result<Header> {
+    let started_at = Timestamp::now();
+    Ok(Header {
+        run: run_id(started_at)?,
+        tool: env!("CARGO_PKG_VERSION").to_owned(),
+        workflow: inputs.workflow.digest()?,
+        recipe: inputs.recipe.recipe.digest()?,
+        cluster: look.cluster.id.value().cloned().unwrap_or_else(|| "unknown".to_owned()),
+        started_at,
+    })
+}
+
+/// A run's id: its time and three random bytes.
+///
+/// # Errors
+/// If there are no random bytes.
+pub fn run_id(started_at: Timestamp) -> Result<String> {
+    let mut random = [0_u8; 3];
+    aws_lc_rs::rand::fill(&mut random).map_err(|_| Error::internal("draw random bytes for the run's id"))?;
+    let random: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(format!("{}-{random}", started_at.strftime("%Y%m%d-%H%M%S")))
+}
+
+/// Kinds that set-up creates, in its order, which cleanup must find without our memory of them.
+fn created_outside(inputs: &Inputs) -> Vec<(String, String)> {
+    let text = |object: &serde_json::Value, field: &str| object[field].as_str().unwrap_or_default().to_owned();
+    let mut kinds: Vec<(String, String)> = Vec::new();
+    for object in &inputs.workflow.manifests {
+        let kind = (text(object, "apiVersion"), text(object, "kind"));
+        if !kinds.contains(&kind) {
+            kinds.push(kind);
+        }
+    }
+    kinds
+}
+
+/// Outside a simulated cluster a run is only started by someone who knows where and how much.
+fn confirm(conduct: &Conduct, inputs: &Inputs, ui: &Ui, cluster: &Cluster, look: &Snapshot, plan: &Plan) -> Result<()> {
+    if conduct.yes || look.cluster.hardware == Hardware::Simulated || !inputs.behavioral {
+        return Ok(());
+    }
+    let what = format!("run {} on context {}, holding up to {} GPUs", plan.workflow, cluster.context(), plan.gpus);
+    if ui.ask(&format!("{what}?"))? {
+        return Ok(());
+    }
+    Err(Error::usage(format!("not confirmed: {what}")).hint("give --yes to run without being asked"))
+}
+
+/// Removes what dead runs left.
+async fn sweep(cluster: &Cluster, run: &str, ui: &Ui) -> Result<()> {
+    let found = match scratch::remains(cluster, Some(run)).await {
+        Ok(found) => found,
+        Err(error) if error.kind() == Kind::Denied => {
+            ui.warn(format!("what earlier runs left was not looked for: {}", error.chain()));
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+    };
+    for remains in found {
+        ui.line(format!("   removing what run {} left: {} objects", remains.run, remains.objects.len()));
+        match scratch::remove_remains(cluster, &remains).await {
+            // It may lie in a namespace that is not ours: its owner's next run, or `seatrial cleanup`, removes it.
+            Err(error) if error.kind() == Kind::Denied => ui.warn(format!("not all of it could be removed: {}", error.chain())),
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+fn write_json<T: serde::Serialize>(path: &Path, value: &T) -> Result<()> {
+    let mut text = serde_json::to_string_pretty(value).map_err(|error| Error::internal("write JSON").because(error))?;
+    text.push('\n');
+    files::write(path, text.as_bytes())
+}
+
+/// The first SIGINT or SIGTERM stops the run in order: clean up, report, exit 130.
+async fn cancel_on_signal(cancel: CancellationToken, ui: Ui) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else { return };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    ui.clear_live();
+    ui.warn("interrupted: removing what this run created, then writing the report");
+    cancel.cancel();
+}
+
+impl Default for Conduct {
+    fn default() -> Self {
+        Self { namespace: None, lease: limits::LEASE, limit: None, fail_fast: false, yes: false, skip_preflight: false, no_cleanup: false }
+    }
+}

@@ -1,0 +1,126 @@
+//! Judges a constraint against a snapshot: expected, actual, where it was read, what to do.
+
+use std::collections::BTreeMap;
+
+use crate::constraints::{Constraint, Over, Rule, Severity};
+use crate::error::{Context, Result};
+use crate::results::{Compared, Outcome, SkipReason, TestResult};
+use crate::snapshot::{Address, At, Snapshot};
+
+/// The version of the verdict logic.
+pub const VERSION: u32 = 1;
+/// How many different values a message names; the rest is counted.
+const NAMED: usize = 3;
+
+/// The ids of the tests that some constraints give: `constraint/<name>`, or `constraint/<name>@<over>` where that is said; a recipe
+/// has each only once.
+#[must_use]
+pub fn ids(constraints: &[Constraint]) -> Vec<String> {
+    let id = |constraint: &Constraint| match constraint.over {
+        None => format!("constraint/{}", constraint.name),
+        Some(over) => format!("constraint/{}@{}", constraint.name, over.word()),
+    };
+    constraints.iter().map(id).collect()
+}
+
+/// Makes sure that a constraint can be understood, and that there can be such a reading.
+///
+/// # Errors
+/// A usage error that names the constraint.
+pub fn check(constraint: &Constraint) -> Result<()> {
+    Rule::parse(constraint)?;
+    Address::parse(&constraint.name).map(|_| ()).context("a constraint")
+}
+
+/// Judges every constraint, in the order of the list.
+///
+/// # Errors
+/// A usage error if one cannot be understood; recipes are checked when they are read.
+pub fn judge_all(constraints: &[Constraint], snapshot: &Snapshot, step: &str) -> Result<Vec<TestResult>> {
+    let judged = constraints.iter().zip(ids(constraints)).map(|(constraint, id)| {
+        let outcome = judge(constraint, snapshot)?.guarded();
+        Ok(TestResult::of(id, VERSION, step, "readiness", outcome))
+    });
+    judged.collect()
+}
+
+/// Judges one constraint. A reading that is missing does not meet it.
+///
+/// # Errors
+/// A usage error if it cannot be understood.
+pub fn judge(constraint: &Constraint, snapshot: &Snapshot) -> Result<Outcome> {
+    let rule = Rule::parse(constraint)?;
+    let address = Address::parse(&constraint.name)?;
+    let over = constraint.over.unwrap_or_else(|| address.over());
+    let readings = snapshot.readings(&address, constraint.over);
+    Ok(weigh(constraint, &rule, over, &readings))
+}
+
+/// What the readings come to.
+fn weigh(constraint: &Constraint, rule: &Rule, over: Over, readings: &[At]) -> Outcome {
+    let expected = expected(constraint);
+    let kind = over.word();
+    let mut held = Vec::new();
+    let mut others: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for at in readings {
+        let told = match at.reading.value() {
+            Some(value) => rule.holds(value).map(|holds| (holds, format!("`{value}`"))),
+            None => Err(at.reading.unavailable().unwrap_or("not read").to_owned()),
+        };
+        match told {
+            Ok((true, value)) => held.push((value, at.subject.as_str())),
+            Ok((false, value)) => others.entry(value).or_default().push(&at.subject),
+            Err(why) => others.entry(why).or_default().push(&at.subject),
+        }
+    }
+    let enough = rule.enough(held.len(), readings.len());
+    let sources: BTreeMap<&str, ()> = readings.iter().map(|at| (at.source.as_str(), ())).collect();
+    let source = sources.into_keys().collect::<Vec<_>>().join(", ");
+    let mut values: BTreeMap<String, Vec<&str>> = if rule.for_all() { others } else { BTreeMap::new() };
+    if values.is_empty() {
+        for (value, subject) in &held {
+            values.entry(value.clone()).or_default().push(subject);
+        }
+    }
+    let actual = if readings.is_empty() { format!("there are no {kind} to read it from") } else { words(&values, over) };
+    let of = if over == Over::Cluster { String::new() } else { format!(" ({} of {} {kind})", held.len(), readings.len()) };
+    let mut outcome = if enough {
+        Outcome::pass(format!("{expected}: {actual}{of}"))
+    } else {
+        Outcome::fail(format!("expected {expected}, found {actual}{of}"))
+    };
+    let names = readings.iter().map(|at| at.subject.clone()).collect();
+    let (passed, total) = if rule.for_all() { (held.len(), readings.len()) } else { (usize::from(enough), 1) };
+    outcome = outcome.seen(kind, names, readings.len()).asserted(passed, total);
+    outcome.compared = Some(Compared { expected, actual, source });
+    if !enough {
+        outcome.fix = constraint.remediation.clone();
+        if constraint.severity == Severity::Advisory {
+            outcome.verdict = crate::results::Verdict::Skip(SkipReason::Advisory);
+        }
+    }
+    outcome
+}
+
+fn expected(constraint: &Constraint) -> String {
+    let unit = constraint.unit.as_ref().map_or(String::new(), |unit| format!(" {unit}"));
+    format!("{}{unit}", constraint.value)
+}
+
+/// Values with who has them: `` `535.1` on node-7; `570.2` on node-1, node-2 and 60 more ``.
+fn words(values: &BTreeMap<String, Vec<&str>>, over: Over) -> String {
+    let one = |(value, subjects): (&String, &Vec<&str>)| {
+        if over == Over::Cluster {
+            return value.clone();
+        }
+        let named = subjects.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+        let more = subjects.len().saturating_sub(NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        format!("{value} on {named}{more}")
+    };
+    let mut told: Vec<String> = values.iter().take(NAMED).map(one).collect();
+    if values.len() > NAMED {
+        told.push(format!("{} other values", values.len() - NAMED));
+    }
+    if told.is_empty() { "none".to_owned() } else { told.join("; ") }
+}

@@ -1,0 +1,264 @@
+//! Everything that recipes are made of: what ships, and what a directory of one's own replaces or adds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, Path, PathBuf};
+use std::sync::LazyLock;
+
+use crate::error::{Error, Result};
+use crate::recipe::criteria::{Criteria, Words};
+use crate::recipe::load::{self, Document, LoadedRecipe, Origin};
+use crate::recipe::overlay::Part;
+use crate::recipe::resolve::{self, Resolved};
+use crate::ui::printable;
+use crate::{data, files, limits};
+
+/// The folder of the overlays.
+const OVERLAYS: &str = "overlays";
+
+/// Overlays, complete recipes and health files.
+#[derive(Clone, Debug)]
+pub struct Catalog {
+    parts: Vec<Part>,
+    recipes: BTreeMap<String, String>,
+    data: Option<PathBuf>,
+}
+
+static SHIPPED: LazyLock<Result<Catalog>> = LazyLock::new(|| Catalog::open(None));
+
+impl Catalog {
+    /// What ships.
+    ///
+    /// # Errors
+    /// Only if something that ships is invalid, which a test excludes.
+    pub fn shipped() -> Result<&'static Self> {
+        SHIPPED.as_ref().map_err(|error| Error::internal(format!("read the shipped overlays: {}", error.chain())))
+    }
+
+    /// What ships, with a directory of one's own over it: a file of the same path below it replaces a shipped one, others are added.
+    ///
+    /// # Errors
+    /// A usage error that names the file: one that cannot be read, a name used twice, a base that is not there or goes in a circle.
+    pub fn open(data: Option<&Path>) -> Result<Self> {
+        let mut texts: BTreeMap<String, (String, String)> = BTreeMap::new();
+        for path in data::overlay_files() {
+            if let Some(text) = data::recipe_file(path) {
+                texts.insert(path.to_owned(), (format!("recipes/{path}"), text.to_owned()));
+            }
+        }
+        let mut recipes: BTreeMap<String, String> =
+            data::recipe_names().into_iter().map(|name| (name.to_owned(), format!("{name}.yaml"))).collect();
+        if let Some(folder) = data {
+            for (path, text) in own_files(folder, OVERLAYS)? {
+                texts.insert(path.clone(), (folder.join(&path).display().to_string(), text));
+            }
+            for (path, _) in own_files(folder, "")? {
+                recipes.insert(path.trim_end_matches(".yaml").to_owned(), path);
+            }
+        }
+        let mut parts = Vec::new();
+        for (place, text) in texts.values() {
+            match load::parse(text, place)? {
+                Document::Overlay(overlay) => parts.push(Part::of(*overlay, place)?),
+                _ => return Err(Error::usage(format!("{place} is no overlay")).hint("complete recipes lie one folder up")),
+            }
+        }
+        let mut catalog = Self { parts: Vec::new(), recipes, data: data.map(Path::to_owned) };
+        catalog.set(parts)?;
+        Ok(catalog)
+    }
+
+    /// Takes these overlays: checks names and bases, and gives each the criteria of its bases.
+    fn set(&mut self, mut parts: Vec<Part>) -> Result<()> {
+        parts.sort_by(|a, b| a.name.cmp(&b.name));
+        if let Some(twice) = parts.windows(2).find(|pair| pair[0].name == pair[1].name) {
+            return Err(Error::usage(format!("two overlays have the name {}: {} and {}", twice[0].name, twice[0].place, twice[1].place)));
+        }
+        let criteria: Vec<Criteria> = parts.iter().map(|part| inherited(part, &parts)).collect::<Result<_>>()?;
+        for (part, criteria) in parts.iter_mut().zip(criteria) {
+            part.criteria = criteria;
+        }
+        self.parts = parts;
+        Ok(())
+    }
+
+    /// This catalog with one more overlay, in place of one of the same name.
+    ///
+    /// # Errors
+    /// As [`Catalog::open`].
+    pub fn with(&self, part: Part) -> Result<Self> {
+        let mut catalog = self.clone();
+        let mut parts = self.parts.clone();
+        parts.retain(|other| other.name != part.name);
+        parts.push(part);
+        catalog.set(parts)?;
+        Ok(catalog)
+    }
+
+    /// All overlays, by name.
+    #[must_use]
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// The overlay of this name.
+    #[must_use]
+    pub fn part(&self, name: &str) -> Option<&Part> {
+        self.parts.iter().find(|part| part.name == name)
+    }
+
+    /// Names of the complete recipes, sorted.
+    pub fn recipes(&self) -> impl Iterator<Item = &str> {
+        self.recipes.keys().map(String::as_str)
+    }
+
+    /// The words that criteria may have.
+    #[must_use]
+    pub fn words(&self) -> Words {
+        Words::of(self.parts.iter().map(|part| &part.criteria))
+    }
+
+    /// Makes the recipe for some criteria.
+    ///
+    /// # Errors
+    /// As [`resolve::resolve`].
+    pub fn resolve(&self, query: &Criteria) -> Result<Resolved> {
+        resolve::resolve(self, query)
+    }
+
+    /// Reads a recipe: a complete one or an overlay by name, one for criteria by a name such as `h100-eks-training`, or a file by path.
+    ///
+    /// # Errors
+    /// A usage error that names file, line and column, or the nearest known name.
+    pub fn read(&self, name_or_path: &str) -> Result<LoadedRecipe> {
+        if name_or_path.contains(['/', '.']) {
+            let path = Path::new(name_or_path);
+            let text = files::read_text(path, limits::DOCUMENT_BYTES)?;
+            return self.from_text(&text, name_or_path, path.parent());
+        }
+        if let Some(path) = self.recipes.get(name_or_path) {
+            let text = self.file(path)?.ok_or_else(|| Error::usage(format!("there is no recipe file {path}")))?;
+            return self.from_text(&text, &format!("recipes/{path}"), None);
+        }
+        let query = match self.part(name_or_path) {
+            Some(part) if part.mixin => {
+                return Err(
+                    Error::usage(format!("overlay {name_or_path} is only a base of others")).hint("`seatrial recipe list` shows all")
+                );
+            }
+            Some(part) => Some(part.criteria.clone()),
+            None => self.words().read_name(name_or_path),
+        };
+        let query = query.ok_or_else(|| self.unknown(name_or_path))?;
+        self.load(&self.resolve(&query)?)
+    }
+
+    /// Reads a recipe from text; health files lie in `folder`, else in this catalog.
+    ///
+    /// # Errors
+    /// A usage error that names file, line and column.
+    pub fn from_text(&self, text: &str, name: &str, folder: Option<&Path>) -> Result<LoadedRecipe> {
+        let origin = Origin { name, folder, catalog: self };
+        match load::parse(text, name)? {
+            Document::Recipe(recipe, notes) => load::finish(*recipe, notes, &origin),
+            Document::Overlay(overlay) => {
+                let part = Part::of(*overlay, name)?;
+                let overlay = part.name.clone();
+                let catalog = self.with(part)?;
+                let query = catalog.part(&overlay).map(|part| part.criteria.clone()).unwrap_or_default();
+                load::finish(catalog.resolve(&query)?.recipe, Vec::new(), &origin)
+            }
+            Document::Criteria(query) => load::finish(self.resolve(&query)?.recipe, Vec::new(), &origin),
+        }
+    }
+
+    /// Reads the health tests of a resolved recipe.
+    ///
+    /// # Errors
+    /// As [`Catalog::read`].
+    pub fn load(&self, resolved: &Resolved) -> Result<LoadedRecipe> {
+        let name = &resolved.recipe.metadata.name;
+        load::finish(resolved.recipe.clone(), Vec::new(), &Origin { name, folder: None, catalog: self })
+    }
+
+    /// The text of a file by its path in the recipe data: one's own, else the shipped one.
+    ///
+    /// # Errors
+    /// As [`files::read_text`].
+    pub fn file(&self, path: &str) -> Result<Option<String>> {
+        let plain = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
+        if let Some(folder) = &self.data
+            && plain
+            && folder.join(path).exists()
+        {
+            return files::read_text(&folder.join(path), limits::DOCUMENT_BYTES).map(Some);
+        }
+        Ok(data::recipe_file(path).map(str::to_owned))
+    }
+
+    fn unknown(&self, name: &str) -> Error {
+        let names: Vec<&str> = self.recipes().chain(self.parts.iter().filter(|part| !part.mixin).map(|part| part.name.as_str())).collect();
+        let otherwise = format!(
+            "shipped: {}; `seatrial recipe list` shows what can be combined; or give a path such as ./{name}.yaml",
+            names.join(", ")
+        );
+        Error::usage(format!("there is no recipe `{}`", printable(name))).did_you_mean(name, names, printable(&otherwise))
+    }
+
+    /// The bases of an overlay, the nearest first.
+    pub(super) fn bases<'a>(&'a self, part: &'a Part) -> impl Iterator<Item = &'a Part> {
+        std::iter::successors(part.base.as_deref().and_then(|base| self.part(base)), |part| {
+            part.base.as_deref().and_then(|base| self.part(base))
+        })
+    }
+}
+
+/// The criteria of an overlay with those of its bases.
+fn inherited(part: &Part, parts: &[Part]) -> Result<Criteria> {
+    let mut criteria = part.criteria.clone();
+    let mut seen = BTreeSet::from([part.name.as_str()]);
+    let mut at = part;
+    while let Some(base) = &at.base {
+        let names = parts.iter().map(|part| part.name.as_str());
+        let found = parts.iter().find(|part| part.name == *base).ok_or_else(|| {
+            let all: Vec<&str> = names.clone().collect();
+            let error = Error::usage(format!("{}: there is no overlay `{}` to build upon", at.place, printable(base)));
+            error.did_you_mean(base, names, format!("there is: {}; `--data DIR` adds others", all.join(", ")))
+        })?;
+        if !seen.insert(&found.name) {
+            let circle: Vec<&str> = seen.into_iter().collect();
+            return Err(Error::usage(format!("{}: overlays build upon each other in a circle: {}", part.place, circle.join(", ")))
+                .hint("take `base` out of one of them"));
+        }
+        criteria = criteria.within(&found.criteria).map_err(|(dimension, own, other)| {
+            let what =
+                format!("{}: it is for {dimension} {own} and builds upon {}, which is for {dimension} {other}", part.place, found.name);
+            Error::usage(what).hint("an overlay is for what its base is for, or less")
+        })?;
+        at = found;
+    }
+    Ok(criteria)
+}
+
+/// The YAML files of a folder below one's own data, by their path there.
+fn own_files(folder: &Path, below: &str) -> Result<Vec<(String, String)>> {
+    let within = folder.join(below);
+    let failed = |error: std::io::Error| Error::usage(format!("read the directory {}", within.display())).because(error);
+    let entries = match std::fs::read_dir(&within) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !below.is_empty() => return Ok(Vec::new()),
+        entries => entries.map_err(failed)?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(failed)?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+        if path.is_file() && name.ends_with(".yaml") {
+            if found.len() >= limits::DATA_FILES {
+                return Err(Error::usage(format!("{} has more than {} files", within.display(), limits::DATA_FILES)));
+            }
+            let below = if below.is_empty() { name } else { format!("{below}/{name}") };
+            found.push((below, files::read_text(&path, limits::DOCUMENT_BYTES)?));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
