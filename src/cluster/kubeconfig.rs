@@ -3,13 +3,16 @@
 use http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
 use kube::client::AuthError;
-use kube::config::{Config, Context, KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::config::{Config, Context, KubeConfigOptions, Kubeconfig, KubeconfigError, LoadDataError};
 
 use crate::cluster::{Target, trouble};
 use crate::error::{Error, Kind, Result};
 
 /// What to do without a kubeconfig.
 const HINT: &str = "give --kubeconfig FILE, set KUBECONFIG, or start a simulated cluster with `seatrial sim up`";
+
+/// What to do about files that a kubeconfig names and that are not here.
+const ELSEWHERE: &str = "was it made on another machine? `kubectl config view --flatten --raw` there takes the files along";
 
 /// A context, ready to connect.
 pub(super) struct Configured {
@@ -50,9 +53,8 @@ pub(super) async fn configure(target: &Target) -> Result<Configured> {
         });
     };
     let Some(context) = file.contexts.iter().find(|known| known.name == name) else {
-        let known = || file.contexts.iter().map(|known| known.name.as_str());
-        let all = format!("it has: {}", list(known()));
-        return Err(Error::usage(format!("the kubeconfig has no context `{name}`")).did_you_mean(&name, known(), all));
+        let known = list(file.contexts.iter().map(|known| known.name.as_str()));
+        return Err(Error::usage(format!("the kubeconfig has no context `{name}`")).hint(format!("it has: {known}")));
     };
     let context = context.context.clone().unwrap_or_default();
     complete(&file, &name, &context)?;
@@ -137,7 +139,7 @@ fn wrong_part(error: &KubeconfigError) -> Error {
     let wrong = Error::usage(error.to_string());
     match error {
         KubeconfigError::LoadCertificateAuthority(_) | KubeconfigError::LoadClientCertificate(_) | KubeconfigError::LoadClientKey(_) => {
-            wrong.hint("the kubeconfig names a file that is not here: was it made on another machine? `kubectl config view --flatten --raw` there takes it along")
+            wrong.hint(ELSEWHERE)
         }
         _ => wrong.hint(HINT),
     }
@@ -162,6 +164,18 @@ pub(super) fn unusable(error: kube::Error, doing: &str, program: Option<&str>) -
             Error::usage(format!("{doing}: {}", trouble::root_cause(&other))).hint("look at the certificates and keys in the kubeconfig")
         }
     }
+}
+
+/// The file that a kubeconfig names and that cannot be read, if that is the trouble.
+fn missing_file(error: &kube::Error) -> Option<String> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(LoadDataError::ReadFile(_, path)) = error.downcast_ref() {
+            return Some(path.display().to_string());
+        }
+        cause = error.source();
+    }
+    None
 }
 
 #[cfg(test)]
