@@ -27,6 +27,7 @@ pub mod constraints;
 pub mod cluster;
 pub mod source;
 pub mod pods;
+pub mod node_facts;
 pub mod sim;
 pub mod workflow;
 pub mod plan;

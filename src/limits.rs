@@ -14,6 +14,19 @@ pub const YAML_NODES: usize = 200_000;
 /// that people write, nests some 30.
 pub const YAML_DEPTH: usize = 64;
 
+/// One run of a machine's own tool: nvidia-smi takes some seconds for each of eight GPUs where no daemon keeps the driver awake.
+pub const TOOL: Duration = Duration::from_secs(60);
+/// What a tool may say: nvidia-smi writes some 30 KB a GPU.
+pub const TOOL_BYTES: u64 = 8 << 20;
+/// One file of `/proc` or `/sys`; the longest that we read, the list of modules, has some 20 KB.
+pub const FACT_BYTES: u64 = 1 << 20;
+/// Kernel settings of one machine; real ones have 1,000 to 3,000.
+pub const SYSCTLS: usize = 20_000;
+/// Nesting of directories below the root for kernel settings; the deepest has six.
+pub const SYSCTL_DEPTH: usize = 12;
+/// Nesting of a tool's XML; nvidia-smi's has five.
+pub const XML_DEPTH: usize = 32;
+
 /// One request to the API server. kube-apiserver itself gives up after 60 s.
 pub const API_REQUEST: Duration = Duration::from_secs(30);
 /// Connecting to any server: a reachable one answers in far less, an unreachable one would otherwise take minutes.
@@ -115,3 +128,16 @@ pub const ASSERTION_STEPS: usize = 20_000;
 pub const VIOLATIONS: usize = 50;
 /// Characters of a value quoted in a message; the whole one is in the artifacts.
 pub const QUOTED_CHARS: usize = 120;
+
+/// Reading the log of one container: 16 MiB on a slow line.
+pub const LOG_READ: Duration = Duration::from_secs(60);
+/// How long a pod that looks at its node may take, from creation to end: an image of 15 MB is pulled, tools that hang are given up after seconds.
+pub const NODE_FACTS: Duration = Duration::from_secs(120);
+/// Nodes that are asked at a time: a thousand nodes take some ten minutes, and their registry has ten pulls at a time.
+pub const NODE_FACTS_PARALLEL: usize = 10;
+/// Bytes of one piece of facts in a log: as base64 half of the 16 KiB at which container runtimes split a line.
+pub const FACTS_PIECE: usize = 6 << 10;
+/// Pieces of the facts of one node: 24 MiB; a machine with 8 GPUs and 1,500 kernel settings has about 100 KiB.
+pub const FACTS_PIECES: usize = 4096;
+/// What is read of a log that holds facts: all pieces in their base64 form, and room for other lines.
+pub const FACTS_LOG_BYTES: u64 = 40 << 20;

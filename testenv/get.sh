@@ -19,7 +19,9 @@ die() { say "$*"; exit 1; }
 # Which folder of testenv/go (or which Debian package) a program comes from.
 component_of() {
   case $1 in
-    kube-apiserver | kube-controller-manager | kube-scheduler | kubectl) echo kubernetes ;;
+    kube-apiserver | kube-controller-manager | kube-scheduler | kubectl | kubelet | pause | gpu-device-plugin | tcp-relay) echo kubernetes ;;
+    containerd | containerd-shim-runc-v2 | ctr | cni-bridge | cni-host-local) echo containerd ;;
+    runc) echo runc ;;
     etcd) echo etcd ;;
     kwok | kwokctl) echo kwok ;;
     oci-registry) echo registry ;;
@@ -49,30 +51,52 @@ build_kubernetes() {
   minor=${minor%%.*}
   go_build "$1/hyper" -ldflags "-s -w -X $version.gitVersion=$kubernetes_version -X $version.gitMajor=1 -X $version.gitMinor=$minor \
     -X $version.gitTreeState=archive -X $version.gitCommit=unknown -X $version.buildDate=2026-01-01T00:00:00Z -X k8s.io/client-go/pkg/version.gitVersion=$kubernetes_version" .
-  for name in kube-apiserver kube-controller-manager kube-scheduler kubectl; do ln -s hyper "$1/$name"; done
+  for name in kube-apiserver kube-controller-manager kube-scheduler kubectl kubelet gpu-device-plugin tcp-relay; do ln -s hyper "$1/$name"; done
+  cc -Os -static -DVERSION=1 -o "$1/pause" "$(GOFLAGS=-mod=readonly go list -m -f '{{.Dir}}' k8s.io/kubernetes)/build/pause/linux/pause.c"
+}
+build_containerd() {
+  local containerd=github.com/containerd/containerd/v2/cmd plugins=github.com/containernetworking/plugins/plugins name
+  go_build "$1/" -ldflags "-s -w" $containerd/containerd $containerd/ctr $containerd/containerd-shim-runc-v2 $plugins/main/bridge $plugins/ipam/host-local
+  for name in bridge host-local; do ln -s $name "$1/cni-$name"; done
+}
+# runc filters system calls by a C library; it is linked in, and its headers come from the machine or from its own release of Debian.
+build_runc() {
+  local flags=() seccomp=$1.apt
+  if ! echo '#include <seccomp.h>' | cc -E - >/dev/null 2>&1; then
+    # shellcheck disable=SC1091 # the machine's own
+    debian_unpack "$seccomp" "$(. /etc/os-release && echo "${VERSION_CODENAME:-}")" libseccomp-dev
+    local headers=$seccomp/root/usr/include library
+    library=$(dirname "$(find "$seccomp/root" -name libseccomp.a)")
+    flags=("CGO_CFLAGS=-I$headers" "CGO_LDFLAGS=-L$library" "PKG_CONFIG_PATH=$library/pkgconfig")
+  fi
+  env "${flags[@]}" CGO_ENABLED=1 GOTOOLCHAIN=local GOFLAGS="-buildvcs=false -trimpath -mod=readonly" \
+    go build -tags "seccomp netgo osusergo" -ldflags "-s -w -extldflags -static" -o "$1/runc" github.com/opencontainers/runc >&2
+  rm -rf "$seccomp"
 }
 build_etcd() { go_build "$1/etcd" -ldflags "-s -w" go.etcd.io/etcd/server/v3; }
 build_kwok() { go_build "$1/" -ldflags "-s -w -X sigs.k8s.io/kwok/pkg/consts.Version=v0.8.0" sigs.k8s.io/kwok/cmd/kwok sigs.k8s.io/kwok/cmd/kwokctl; }
 build_registry() { go_build "$1/oci-registry" -ldflags "-s -w" .; }
 
-# Unpacks packages of a Debian release beside the machine's own; needs no root and changes nothing outside the cache.
-build_debian() {
-  command -v apt-get >/dev/null && command -v dpkg >/dev/null || die "oras and docker-registry come from Debian packages and this machine has no apt-get: put them on PATH"
-  local out=$1 apt=$1.apt suite packages mirror options
-  suite=$(sed -n 's/^suite //p' "$here/debian.txt"); packages=$(sed -n 's/^package //p' "$here/debian.txt")
+# debian_unpack FOLDER SUITE PACKAGE...: unpacks packages of a Debian release into FOLDER/root; needs no root and changes nothing else.
+debian_unpack() {
+  local apt=$1 suite=$2 mirror options; shift 2
+  command -v apt-get >/dev/null && command -v dpkg >/dev/null || die "$* come from Debian packages and this machine has no apt-get: install them by hand"
   # The machine's own mirror of Debian: other sources (vendors', security updates) do not hold the release.
   mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources 2>/dev/null |
     sed -nE 's/^deb (\[[^]]*\] )?([^ ]+\/debian\/?) .*/\2/p; s/^URIs: *([^ ]+\/debian\/?)( .*)?$/\1/p' | sed -n 1p) || true
-  [ -n "$mirror" ] || die "oras and docker-registry come from Debian packages and /etc/apt names no mirror of Debian: put them on PATH"
+  [ -n "$mirror" ] || die "$* come from Debian packages and /etc/apt names no mirror of Debian: install them by hand"
   rm -rf "$apt"; mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$apt/debs"
   echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" > "$apt/sources.list"
   options=(-qq -o "Dir::Etc::sourcelist=$apt/sources.list" -o Dir::Etc::sourceparts=/dev/null -o "Dir::State::Lists=$apt/lists" -o "Dir::Cache=$apt/cache" -o APT::Sandbox::User=)
   apt-get "${options[@]}" update >&2
-  # shellcheck disable=SC2086 # a list of package names
-  (cd "$apt/debs" && apt-get "${options[@]}" download $packages >&2)
+  (cd "$apt/debs" && apt-get "${options[@]}" download "$@" >&2)
   for deb in "$apt"/debs/*.deb; do dpkg -x "$deb" "$apt/root"; done
-  cp "$apt"/root/usr/bin/* "$out/"
-  rm -rf "$apt"
+}
+build_debian() {
+  # shellcheck disable=SC2046 # a list of package names
+  debian_unpack "$1.apt" "$(sed -n 's/^suite //p' "$here/debian.txt")" $(sed -n 's/^package //p' "$here/debian.txt")
+  cp "$1.apt"/root/usr/bin/* "$1/"
+  rm -rf "$1.apt"
 }
 
 # Builds a component into its cache folder: in a folder of another name first, so that a cut-off build is never found.

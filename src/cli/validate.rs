@@ -114,6 +114,9 @@ pub struct Args {
     /// Do not ask the API server and the registry beforehand what we may do.
     #[arg(long)]
     skip_preflight: bool,
+    /// How many seconds the run's Lease lives without being renewed.
+    #[arg(long, value_name = "SECONDS", default_value_t = limits::LEASE.as_secs(), hide = true)]
+    lease_seconds: u64,
 }
 
 /// A group of checks, or all of them.
@@ -233,12 +236,12 @@ impl Args {
             earlier: None,
             conduct: Conduct {
                 namespace: self.namespace.clone(),
+                lease: Duration::from_secs(self.lease_seconds.max(1)),
                 limit: self.timeout,
                 fail_fast: self.fail_fast,
                 yes: self.yes,
                 skip_preflight: self.skip_preflight,
                 no_cleanup: self.no_cleanup,
-                ..Conduct::default()
             },
         };
         trial.go(cx, &cluster, &look, &self.reports).await

@@ -124,3 +124,87 @@ fn words(values: &BTreeMap<String, Vec<&str>>, over: Over) -> String {
     }
     if told.is_empty() { "none".to_owned() } else { told.join("; ") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::constraints::Quantifier;
+    use crate::results::Verdict;
+    use crate::snapshot::Reading;
+
+    fn constraint(value: &str) -> Constraint {
+        Constraint {
+            name: "GPU.smi.driver".to_owned(),
+            value: value.to_owned(),
+            value_type: None,
+            unit: None,
+            over: None,
+            quantifier: Quantifier::All,
+            severity: Severity::Required,
+            remediation: Some("upgrade the driver".to_owned()),
+            source: None,
+        }
+    }
+
+    fn at(node: &str, reading: Reading<&str>) -> At {
+        let reading = match reading {
+            Reading::Value(value) => Reading::Value(value.to_owned()),
+            Reading::Unavailable(why) => Reading::Unavailable(why),
+        };
+        At { subject: format!("node {node}"), reading, source: "nvidia-smi".to_owned() }
+    }
+
+    fn judged(constraint: &Constraint, readings: &[At]) -> Outcome {
+        weigh(constraint, &Rule::parse(constraint).expect("a rule"), Over::Nodes, readings).guarded()
+    }
+
+    #[test]
+    fn one_node_that_differs_fails_it_and_is_named() {
+        let readings = [at("a", Reading::Value("570.1")), at("b", Reading::Value("535.2")), at("c", Reading::Value("570.1"))];
+        let outcome = judged(&constraint(">= 550"), &readings);
+        assert_eq!(outcome.verdict, Verdict::Fail);
+        assert_eq!(outcome.message, "expected >= 550, found `535.2` on node b (2 of 3 nodes)");
+        assert_eq!(outcome.fix.as_deref(), Some("upgrade the driver"));
+        assert_eq!(outcome.compared.expect("is said").source, "nvidia-smi");
+        assert_eq!(judged(&constraint(">= 530"), &readings).verdict, Verdict::Pass);
+    }
+
+    #[test]
+    fn a_reading_that_is_missing_or_makes_no_sense_fails_with_its_reason() {
+        for (reading, says) in [
+            (Reading::Unavailable("no node facts in this snapshot".to_owned()), "no node facts in this snapshot on node a"),
+            (Reading::Value("banana"), "`banana` is not a version on node a"),
+        ] {
+            let outcome = judged(&constraint(">= 550"), &[at("a", reading)]);
+            assert_eq!(outcome.verdict, Verdict::Fail);
+            assert!(outcome.message.contains(says), "{}", outcome.message);
+        }
+        let outcome = judged(&constraint(">= 550"), &[]);
+        assert_eq!(outcome.verdict, Verdict::Fail);
+        assert!(outcome.message.contains("there are no nodes to read it from"), "{}", outcome.message);
+    }
+
+    #[test]
+    fn quantifiers_count_what_holds_and_what_is_missing_does_not() {
+        let readings = [at("a", Reading::Value("570.1")), at("b", Reading::Unavailable("gone".to_owned()))];
+        let with = |quantifier| Constraint { quantifier, ..constraint(">= 550") };
+        assert_eq!(judged(&with(Quantifier::Any), &readings).verdict, Verdict::Pass);
+        assert_eq!(judged(&with(Quantifier::Count(">= 2".to_owned())), &readings).verdict, Verdict::Fail);
+        assert_eq!(judged(&with(Quantifier::All), &readings).verdict, Verdict::Fail);
+    }
+
+    #[test]
+    fn what_is_advised_does_not_fail_and_does_not_pass() {
+        let advice = Constraint { severity: Severity::Advisory, ..constraint(">= 550") };
+        let outcome = judged(&advice, &[at("a", Reading::Value("535"))]);
+        assert_eq!(outcome.verdict, Verdict::Skip(SkipReason::Advisory));
+        assert_eq!(outcome.fix.as_deref(), Some("upgrade the driver"));
+        assert_eq!(judged(&advice, &[at("a", Reading::Value("570"))]).verdict, Verdict::Pass);
+    }
+
+    #[test]
+    fn ids_tell_the_same_address_over_different_things_apart() {
+        let over = Constraint { over: Some(Over::Gpus), ..constraint("x") };
+        assert_eq!(ids(&[constraint("x"), over]), ["constraint/GPU.smi.driver", "constraint/GPU.smi.driver@gpus"]);
+    }
+}

@@ -97,7 +97,8 @@ pub(super) fn of(inputs: &Inputs, accesses: &[Access], dra: Option<&str>) -> Res
 /// The intent's workload, if the run comes to it.
 fn intent(inputs: &Inputs) -> Option<&IntentSpec> {
     let workflow = &inputs.workflow.workflow.spec;
-    let spec = inputs.recipe.recipe.spec.intent.get(&workflow.intent?).filter(|_| inputs.behavioral)?;
+    let intent = workflow.intent?;
+    let spec = inputs.recipe.recipe.spec.intent.get(&intent).filter(|_| inputs.behavioral)?;
     let runs = workflow.steps.iter().any(|step| step.id == "intent");
     let allowed = inputs.max_gpus.is_none_or(|most| spec.pods * spec.gpus_per_pod <= most);
     (runs && allowed).then_some(spec)

@@ -67,6 +67,14 @@ impl Catalog {
         Ok(catalog)
     }
 
+    /// These overlays alone, with the shipped files.
+    #[cfg(test)]
+    pub(super) fn of(parts: Vec<Part>) -> Result<Self> {
+        let mut catalog = Self { parts: Vec::new(), recipes: BTreeMap::new(), data: None };
+        catalog.set(parts)?;
+        Ok(catalog)
+    }
+
     /// Takes these overlays: checks names and bases, and gives each the criteria of its bases.
     fn set(&mut self, mut parts: Vec<Part>) -> Result<()> {
         parts.sort_by(|a, b| a.name.cmp(&b.name));

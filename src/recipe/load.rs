@@ -11,7 +11,7 @@ use crate::health::{self, Test};
 use crate::recipe::catalog::Catalog;
 use crate::recipe::criteria::Criteria;
 use crate::recipe::overlay::{self, Overlay};
-use crate::recipe::{API_VERSION, HealthFile, Recipe, tree};
+use crate::recipe::{API_VERSION, HealthFile, Recipe, aicr, infer, tree};
 use crate::snapshot::Snapshot;
 use crate::ui::printable;
 use crate::{checks, constraints, data, files, limits, vendor, yaml};
@@ -86,8 +86,17 @@ pub fn fitting(snapshot: &Snapshot) -> Result<LoadedRecipe> {
         }
     }
     match fits.len() {
-        0 => Err(Error::usage("no shipped recipe fits this cluster")
-            .hint(format!("give --recipe FILE, or one of: {}", data::recipe_names().join(", ")))),
+        0 => {
+            let catalog = Catalog::shipped()?;
+            let criteria = infer::infer(snapshot, &catalog.words()).criteria;
+            if criteria.accelerator.is_none() {
+                return Err(Error::usage("no shipped recipe fits this cluster: it shows no GPU that is known")
+                    .hint(format!("give --recipe FILE, or one of: {}", data::recipe_names().join(", "))));
+            }
+            catalog.resolve(&criteria).and_then(|resolved| catalog.load(&resolved)).map_err(|error| {
+                error.context(format!("make a recipe for this cluster ({})", criteria.in_words())).hint("give --recipe NAME or FILE")
+            })
+        }
         1 => Ok(fits.remove(0)),
         _ => {
             let names: Vec<&str> = fits.iter().map(|one| one.recipe.metadata.name.as_str()).collect();
@@ -115,7 +124,7 @@ struct Header {
     kind: Option<Spanned<String>>,
 }
 
-/// Kinds that are read, and of which API.
+/// Kinds of our own that are read.
 const KINDS: [&str; 3] = ["Recipe", "RecipeOverlay", "RecipeCriteria"];
 
 /// Reads a document of any kind that a recipe can come from.
@@ -132,24 +141,30 @@ pub(super) fn parse(text: &str, name: &str) -> Result<Document> {
         return Err(Error::usage(format!("{name} is empty")));
     };
     let place = |at: &Spanned<String>| format!("{name}:{}:{}", at.referenced.line(), at.referenced.column());
+    let known: Vec<&str> = KINDS.into_iter().chain(aicr::KINDS).collect();
     let Some(kind) = &header.value.kind else {
-        return Err(Error::usage(format!("{name} says no kind")).hint(format!("kinds that are read: {}", KINDS.join(", "))));
+        return Err(Error::usage(format!("{name} says no kind")).hint(format!("kinds that are read: {}", known.join(", "))));
     };
     let Some(api_version) = &header.value.api_version else {
-        return Err(Error::usage(format!("{name} says no apiVersion")).hint(format!("{} is {API_VERSION}", KINDS.join(", "))));
+        return Err(Error::usage(format!("{name} says no apiVersion")).hint(format!("a recipe of seatrial has {API_VERSION}")));
     };
-    if api_version.value != API_VERSION {
-        let what = format!("{}: apiVersion is `{}`, this version reads {API_VERSION}", place(api_version), printable(&api_version.value));
-        return Err(Error::usage(what));
+    if !known.contains(&kind.value.as_str()) {
+        let error = Error::usage(format!("{}: kind is `{}`, which is no recipe", place(kind), printable(&kind.value)));
+        return Err(error.did_you_mean(&kind.value, known.iter().copied(), format!("kinds that are read: {}", known.join(", "))));
     }
-    match kind.value.as_str() {
-        "Recipe" => Ok(Document::Recipe(yaml::from_str(text, name)?, Vec::new())),
-        "RecipeOverlay" => Ok(Document::Overlay(yaml::from_str(text, name)?)),
-        "RecipeCriteria" => yaml::from_str::<Asked>(text, name).map(|asked| Document::Criteria(asked.spec)),
-        other => {
-            let error = Error::usage(format!("{}: kind is `{}`, which is no recipe", place(kind), printable(other)));
-            Err(error.did_you_mean(other, KINDS, format!("kinds that are read: {}", KINDS.join(", "))))
-        }
+    let own = api_version.value == API_VERSION;
+    if !own && !aicr::API_VERSIONS.contains(&api_version.value.as_str()) {
+        let what = format!("{}: apiVersion is `{}`, this version reads {API_VERSION}", place(api_version), printable(&api_version.value));
+        return Err(Error::usage(what).hint(format!("and of NVIDIA AICR: {}", aicr::API_VERSIONS.join(", "))));
+    }
+    match (own, kind.value.as_str()) {
+        (true, "Recipe") => Ok(Document::Recipe(yaml::from_str(text, name)?, Vec::new())),
+        (true, "RecipeOverlay") => Ok(Document::Overlay(yaml::from_str(text, name)?)),
+        (_, "RecipeCriteria") => yaml::from_str::<Asked>(text, name).map(|asked| Document::Criteria(asked.spec)),
+        (false, "RecipeResult" | "Recipe") => aicr::resolved(text, name).map(|(recipe, notes)| Document::Recipe(Box::new(recipe), notes)),
+        (false, "RecipeMetadata") => aicr::overlay(text, name).map(|overlay| Document::Overlay(Box::new(overlay))),
+        (_, other) => Err(Error::usage(format!("{}: there is no {other} of {}", place(kind), printable(&api_version.value)))
+            .hint(format!("{} are of {API_VERSION}, {} of NVIDIA AICR", KINDS.join(", "), aicr::KINDS.join(", ")))),
     }
 }
 

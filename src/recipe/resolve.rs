@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
@@ -45,7 +46,8 @@ struct Entry {
 }
 
 /// What is told about one value of a resolved recipe.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Told {
     /// Its path.
     pub path: String,
@@ -54,7 +56,17 @@ pub struct Told {
     /// The overlay that set it, or took it out.
     pub by: String,
     /// What that overrode, the earliest first: overlay and value.
-    pub overrode: Vec<(String, Option<Value>)>,
+    pub overrode: Vec<Overridden>,
+}
+
+/// A value that another one took the place of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Overridden {
+    /// The overlay that had set it, or had taken it out.
+    pub by: String,
+    /// The value; `None` where it had been taken out.
+    pub value: Option<Value>,
 }
 
 /// An overlay and the specificity at which it is applied: a mixin's is that of what builds upon it.
@@ -97,7 +109,15 @@ pub fn resolve(catalog: &Catalog, query: &Criteria) -> Result<Resolved> {
     for layer in &layers {
         applied.push(Applied { name: layer.part.name.clone(), criteria: layer.part.criteria.clone(), specificity: layer.specificity });
     }
-    let recipe = recipe(&leaves, query, &applied)?;
+    let mut recipe = recipe(&leaves, query, &applied)?;
+    // What was taken out is provided by other means, so nothing waits for it.
+    let gone = |name: &str| {
+        let path = ["components", name, "name"].map(str::to_owned);
+        entries.get(path.as_slice()).is_some_and(|entry| entry.value.is_none())
+    };
+    for component in &mut recipe.spec.components {
+        component.dependency_refs.retain(|name| !gone(name));
+    }
     Ok(Resolved { recipe, applied, entries })
 }
 
@@ -128,7 +148,7 @@ impl Resolved {
                 path: tree::shown(path),
                 value: entry.value.clone(),
                 by: name(entry.by),
-                overrode: entry.before.iter().map(|(by, value)| (name(*by), value.clone())).collect(),
+                overrode: entry.before.iter().map(|(by, value)| Overridden { by: name(*by), value: value.clone() }).collect(),
             })
             .filter(|told| below(&told.path))
             .collect();
@@ -282,3 +302,7 @@ fn recipe(leaves: &Leaves, query: &Criteria, applied: &[Applied]) -> Result<Reci
     let metadata = Metadata { name: query.name(), overlays };
     Ok(Recipe { api_version: API_VERSION.to_owned(), kind: RecipeKind::Recipe, metadata, spec })
 }
+
+#[cfg(test)]
+#[path = "resolve_tests.rs"]
+mod tests;

@@ -110,7 +110,7 @@ async fn start_and_load(
 }
 
 async fn start(home: &Home, record: &mut Record, binaries: &Binaries) -> Result<()> {
-    files::write(&config_path(home), yaml::to_string(&config(binaries)?)?.as_bytes())?;
+    files::write(&config_path(home), yaml::to_string(&config(home, binaries)?)?.as_bytes())?;
     let mut child = spawn(home, binaries)?;
     record.kwokctl_pid = child.id();
     home.write(record)?;
@@ -168,7 +168,7 @@ fn kwokctl_log(home: &Home) -> std::path::PathBuf {
 }
 
 /// kwokctl's configuration: everything on 127.0.0.1, which is not its default.
-fn config(binaries: &Binaries) -> Result<Value> {
+fn config(home: &Home, binaries: &Binaries) -> Result<Value> {
     let mut options = Map::new();
     let ports = ["etcdPort", "etcdPeerPort", "kubeApiserverPort", "kubeControllerManagerPort", "kubeSchedulerPort", "kwokControllerPort"];
     for (option, port) in ports.iter().zip(free_ports(ports.len())?) {
@@ -189,12 +189,21 @@ fn config(binaries: &Binaries) -> Result<Value> {
         let list = arguments.iter().map(|(key, value)| json!({"key": key, "value": value}));
         json!({"name": name, "extraArgs": list.collect::<Vec<_>>()})
     };
+    let pki = home.plane(home.name()).join("pki");
+    let (certificate, key) = (pki.join("admin.crt"), pki.join("admin.key"));
+    // A real node that joins knows the API server by its certificate, and cannot be found by its name.
+    let kubelets = [
+        ("kubelet-client-certificate", &*certificate.to_string_lossy()),
+        ("kubelet-client-key", &*key.to_string_lossy()),
+        ("kubelet-preferred-address-types", "InternalIP"),
+    ];
+    let api_server = [&[("endpoint-reconciler-type", "none"), ("advertise-address", ADVERTISED)][..], &kubelets].concat();
     Ok(json!({
         "apiVersion": "config.kwok.x-k8s.io/v1alpha1", "kind": "KwokctlConfiguration", "options": options,
         "componentsPatches": [
             // Nothing here outlives the machine's next crash.
             extra("etcd", &[("unsafe-no-fsync", "true")]),
-            extra("kube-apiserver", &[("endpoint-reconciler-type", "none"), ("advertise-address", ADVERTISED)]),
+            extra("kube-apiserver", &api_server),
             // There is one of each: an election only delays the start.
             extra("kube-controller-manager", &[("leader-elect", "false")]),
             extra("kube-scheduler", &[("leader-elect", "false")]),

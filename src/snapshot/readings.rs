@@ -106,7 +106,7 @@ impl Snapshot {
     }
 
     /// The machines that a reading is of; with `hardware`, GPU nodes if there are any.
-    fn machines(&self, hardware: bool) -> Result<Vec<Machine<'_>>, String> {
+    pub(super) fn machines(&self, hardware: bool) -> Result<Vec<Machine<'_>>, String> {
         if let Some(host) = &self.host {
             return Ok(vec![Machine { name: &host.name, node: None, facts: Some(Ok(&host.facts)), pools: Vec::new() }]);
         }
@@ -220,7 +220,7 @@ impl Snapshot {
         };
         let chart = format!("{name}-");
         let by_chart = |one: &super::Workload| {
-            one.versions.get("helm.sh/chart").and_then(|value| value.strip_prefix(&chart)).is_some_and(|rest| starts_with_version(rest))
+            one.versions.get("helm.sh/chart").and_then(|value| value.strip_prefix(&chart)).is_some_and(starts_with_version)
         };
         let by_image = |one: &super::Workload| one.images.keys().any(|image| base_name(image) == name);
         let ways: [&dyn Fn(&super::Workload) -> bool; 3] = [&|one| one.name == name, &by_chart, &by_image];

@@ -18,7 +18,9 @@ pub(super) fn node(machine: &Machine<'_>, subtype: &str, key: &str) -> Found {
             first([(told, machine.tool()), labels(machine, &CUDA_LABELS), attribute(machine, "cudaDriverVersion")])
         }
         ("smi", "gpu-count") => {
-            let told = machine.stack(|stack| stack.gpus.then(|gpus| Reading::Value(gpus.len().to_string())));
+            // A GPU that is on the bus and that the tool cannot name does not count.
+            let answers = |gpus: &Vec<Gpu>| gpus.iter().filter(|gpu| gpu.uuid.value().is_some()).count();
+            let told = machine.stack(|stack| stack.gpus.then(|gpus| Reading::Value(answers(gpus).to_string())));
             first([(told, machine.tool()), advertised(machine)])
         }
         ("smi", "gpu.model") => first_gpu(machine, "model"),

@@ -1,5 +1,6 @@
 //! Stage 8: whether what the recipe declares was looked at.
 
+use crate::constraints;
 use crate::error::Result;
 use crate::exit::Exit;
 use crate::results::Verdict;
@@ -9,7 +10,9 @@ pub(super) fn run(case: &mut Case) -> Result<Finding> {
     let recipe = case.recipe()?;
     let tests = &case.report()?.tests;
     let checks = &recipe.spec.checks;
-    let declared: Vec<&String> = checks.deployment.iter().chain(&checks.conformance).chain(&checks.performance).collect();
+    let constraints = constraints::ids(&recipe.spec.constraints);
+    let checks = checks.deployment.iter().chain(&checks.conformance).chain(&checks.performance);
+    let declared: Vec<&String> = constraints.iter().chain(checks).collect();
     let mut missing = Vec::new();
     let mut out_of_scope = Vec::new();
     for id in &declared {

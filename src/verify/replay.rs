@@ -1,7 +1,9 @@
 //! Stage 9: what follows from the shipped snapshot and recipe, derived again: the hardware label and the digests.
 
+use crate::constraints;
 use crate::digest::Digest;
 use crate::error::{Error, Kind, Result};
+use crate::results::Verdict;
 use crate::snapshot::{Hardware, Snapshot};
 use crate::verify::case::{Case, Finding};
 
@@ -29,6 +31,7 @@ pub(super) fn run(case: &mut Case) -> Result<Finding> {
             words[0], words[1], words[2]
         ));
     }
+    let constraints = constraints(case)?;
     if let Some(pointer) = &case.pointer {
         if pointer.recipe != evidence.recipe {
             return wrong(format!(
@@ -44,9 +47,28 @@ pub(super) fn run(case: &mut Case) -> Result<Finding> {
     let (gpus, all) = nodes(case.snapshot.as_ref());
     let recipe = evidence.recipe.digest.short();
     Ok(Finding::Ok(format!(
-        "{} hardware by the marks on {gpus} GPU nodes of {all}; recipe {recipe} and snapshot as named",
+        "{} hardware by the marks on {gpus} GPU nodes of {all}; recipe {recipe} and snapshot as named{constraints}",
         hardware.word()
     )))
+}
+
+/// Judges every constraint of the shipped recipe by the shipped snapshot again: it must come to what the results say.
+fn constraints(case: &Case) -> Result<String> {
+    let (recipe, report) = (case.recipe()?, case.report()?);
+    let Some(snapshot) = &case.snapshot else { return Ok(String::new()) };
+    let judged = constraints::judge_all(&recipe.spec.constraints, snapshot, "snapshot")?;
+    for replayed in &judged {
+        let told = report.tests.iter().find(|test| test.id == replayed.id).map(|test| test.outcome.verdict);
+        // One that did not run is missing, which is said of its coverage.
+        if let Some(told) = told.filter(|told| !matches!(told, Verdict::NotRun(_) | Verdict::Error(_)))
+            && told != replayed.outcome.verdict
+        {
+            let words = [told.word(), replayed.outcome.verdict.word()];
+            let message = format!("{} is {} by the results, and {} by the shipped snapshot", replayed.id, words[0], words[1]);
+            return Err(Error::new(Kind::Integrity, message));
+        }
+    }
+    Ok(if judged.is_empty() { String::new() } else { format!("; {} constraints judged again", judged.len()) })
 }
 
 /// GPU nodes of how many.

@@ -11,7 +11,7 @@ use seatrial::plan::{self, Plan};
 use seatrial::recipe::{Recipe, load};
 use seatrial::results::Report;
 use seatrial::snapshot::Snapshot;
-use seatrial::steps::{Inputs, Publishing};
+use seatrial::steps::Inputs;
 use seatrial::verify::VerifyReport;
 use seatrial::workflow::{Loaded, Workflow};
 
@@ -74,14 +74,7 @@ fn the_schemas_of_plan_and_workflow_accept_what_is_planned_and_what_is_shipped()
         let workflow = Loaded::read(name).expect(name);
         assert_valid(&schema::<Workflow>("workflow"), &serde_json::to_value(&workflow.workflow).expect("JSON"), name);
         let recipe = load::read("sim-h100").expect("the shipped recipe");
-        let inputs = Inputs {
-            workflow,
-            recipe,
-            behavioral: true,
-            max_gpus: None,
-            settle: std::time::Duration::from_secs(60),
-            publishing: Publishing::default(),
-        };
+        let inputs = Inputs::new(workflow, recipe);
         let plan = plan::make(&inputs, None).expect("a plan");
         assert_valid(&schema::<Plan>("plan"), &serde_json::to_value(plan).expect("JSON"), "plan");
     }

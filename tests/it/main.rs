@@ -9,6 +9,7 @@ mod defects;
 mod faults;
 mod preflight;
 mod settings;
+mod real_node;
 mod setup;
 mod sim;
 mod sources;

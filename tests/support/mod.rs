@@ -4,6 +4,7 @@ pub(crate) mod cluster;
 mod etcd;
 #[expect(dead_code, reason = "other test programs use the rest of it")]
 pub(crate) mod fault_proxy;
+pub(crate) mod node;
 #[expect(dead_code, reason = "other test programs use the rest of it")]
 pub(crate) mod registry;
 pub(crate) mod runs;

@@ -1,9 +1,10 @@
-// Kubernetes' control-plane programs in one binary, chosen by the name it is called by.
+// Kubernetes' own programs in one binary, chosen by the name it is called by, and two small ones of a simulated GPU node.
 //
-// They share most of their code: one binary is a third of the size of four, and links once.
+// They share most of their code: one binary is a third of the size of five, and links once.
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllers "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
+	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 )
 
 func main() {
@@ -29,6 +31,12 @@ func main() {
 		command = controllers.NewControllerManagerCommand()
 	case "kube-scheduler":
 		command = scheduler.NewSchedulerCommand()
+	case "kubelet":
+		command = kubelet.NewKubeletCommand(context.Background())
+	case "gpu-device-plugin":
+		end(devicePlugin(os.Args[1:]))
+	case "tcp-relay":
+		end(relay(os.Args[1:]))
 	case "kubectl":
 		// kubectl prints its own errors and chooses its own exit codes.
 		if err := cli.RunNoErrOutput(kubectl.NewDefaultKubectlCommand()); err != nil {
@@ -36,8 +44,17 @@ func main() {
 		}
 		return
 	default:
-		fmt.Fprintf(os.Stderr, "called as %q: link this program as kube-apiserver, kube-controller-manager, kube-scheduler or kubectl\n", name)
+		fmt.Fprintf(os.Stderr, "called as %q: link this program by a name that main.go knows\n", name)
 		os.Exit(2)
 	}
 	os.Exit(cli.Run(command))
+}
+
+// end ends the process with what one of our own programs came to.
+func end(err error) {
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", filepath.Base(os.Args[0]), err)
+		os.Exit(1)
+	}
+	os.Exit(0)
 }
