@@ -12,7 +12,7 @@ use crate::cli::{Cx, reports, without_cluster};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::plan;
-use crate::recipe::{LoadedRecipe, load};
+use crate::recipe::LoadedRecipe;
 use crate::results::Report;
 use crate::sign::Signer;
 use crate::snapshot::{self, Snapshot};
@@ -176,7 +176,7 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
         collect::empty_or_absent(folder)?;
     }
     let named = match &args.recipe {
-        Some(recipe) => Some(read_recipe(recipe, &cx).await?),
+        Some(recipe) => Some(cx.global.read_recipe(recipe).await?),
         None => None,
     };
     let given = match &args.snapshot {
@@ -189,7 +189,10 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
     let report = if args.no_cluster {
         let recipe = match named {
             Some(recipe) => recipe,
-            None => load::fitting(given.as_ref().ok_or_else(|| Error::internal("--no-cluster without --snapshot"))?)?,
+            None => {
+                let given = given.as_ref().ok_or_else(|| Error::internal("--no-cluster without --snapshot"))?;
+                cx.global.catalog()?.fitting(given)?
+            }
         };
         let report = without_cluster::run(&args.inputs(recipe, given)?, &cx)?;
         reports::write_wanted(&report, &args.reports)?;
@@ -198,16 +201,6 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
         args.on_cluster(named, given, &cx).await?
     };
     args.tell(&report, &cx).await
-}
-
-/// A shipped recipe by name, or one from anywhere.
-async fn read_recipe(recipe: &str, cx: &Cx) -> Result<LoadedRecipe> {
-    if recipe == "-" || recipe.contains("://") {
-        let source: Source = recipe.parse()?;
-        let text = source.read(limits::DOCUMENT_BYTES, &cx.global.target()).await?;
-        return load::from_text(&text.text, &text.name, text.folder.as_deref());
-    }
-    load::read(recipe)
 }
 
 impl Args {
@@ -243,7 +236,7 @@ impl Args {
         }
         let recipe = match named {
             Some(recipe) => recipe,
-            None => load::fitting(&look)?,
+            None => cx.global.catalog()?.fitting(&look)?,
         };
         let inputs = self.inputs(recipe, given)?;
         let plan = plan::make(&inputs, Some(look.gpus()))?;
