@@ -8,6 +8,7 @@ mod defects;
 mod faults;
 mod setup;
 mod sim;
+mod snapshot;
 #[path = "../support/mod.rs"]
 mod support;
 mod trial;
