@@ -21,7 +21,7 @@ pub struct Args {
 }
 
 pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
-    let (workflow, recipe) = args.selection.read()?;
+    let (workflow, recipe) = args.selection.read(&cx.global.target()).await?;
     let (recipe, capacity) = match recipe {
         Some(recipe) => (recipe, None),
         None => {

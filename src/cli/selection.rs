@@ -10,18 +10,21 @@ use crate::cluster::{Cluster, Target};
 use crate::error::Result;
 use crate::recipe::{LoadedRecipe, load};
 use crate::snapshot::{self, Snapshot};
+use crate::source::Source;
 use crate::steps::{Inputs, Publishing};
 use crate::ui::Ui;
 use crate::workflow::Loaded;
+use crate::{data, limits};
 
 /// Which workflow with which recipe, and what it may do.
 #[derive(Clone, Debug, Args)]
 pub struct Selection {
-    /// The workflow: conformance, training or inference, or the path of a workflow file.
+    /// The workflow: conformance, training or inference, or the path of a workflow file; without it, that of the recipe's intent,
+    /// else conformance.
     #[arg(value_name = "WORKFLOW")]
-    pub workflow: String,
-    /// The recipe: the name of a shipped one or a path; without it, the shipped one that the cluster fits.
-    #[arg(short, long, env = "SEATRIAL_RECIPE", value_name = "NAME|FILE")]
+    pub workflow: Option<String>,
+    /// The recipe: the name of a shipped one, a file, `-`, https://… or cm://NAMESPACE/NAME; without it, the shipped one that the cluster fits.
+    #[arg(short, long, env = "SEATRIAL_RECIPE", value_name = "NAME|SOURCE")]
     pub recipe: Option<String>,
     /// Create workloads; with `false` only the structural part of each check runs, and the verdict says so.
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, env = "SEATRIAL_BEHAVIORAL_TESTS")]
@@ -54,9 +57,14 @@ impl Selection {
     ///
     /// # Errors
     /// A usage error with file, line, column and the nearest known name.
-    pub fn read(&self) -> Result<(Loaded, Option<LoadedRecipe>)> {
-        let workflow = Loaded::read(&self.workflow)?;
-        let recipe = self.recipe.as_deref().map(load::read).transpose()?;
+    pub async fn read(&self, target: &Target) -> Result<(Loaded, Option<LoadedRecipe>)> {
+        let recipe = match &self.recipe {
+            Some(given) => Some(read_recipe(given, target).await?),
+            None => None,
+        };
+        let intent = recipe.as_ref().and_then(|recipe| recipe.recipe.spec.criteria.get("intent"));
+        let intent = intent.filter(|intent| data::workflow_names().contains(intent));
+        let workflow = Loaded::read(self.workflow.as_deref().or(intent).unwrap_or("conformance"))?;
         Ok((workflow, recipe))
     }
 
@@ -74,6 +82,18 @@ impl Selection {
             ..Inputs::new(workflow, recipe)
         })
     }
+}
+
+/// A shipped recipe by name, or one from anywhere.
+///
+/// # Errors
+/// As [`Source::read`] and [`load::read`].
+pub async fn read_recipe(given: &str, target: &Target) -> Result<LoadedRecipe> {
+    if given == "-" || given.contains("://") {
+        let text = given.parse::<Source>()?.read(limits::DOCUMENT_BYTES, target).await?;
+        return load::from_text(&text.text, &text.name, text.folder.as_deref());
+    }
+    load::read(given)
 }
 
 impl Global {

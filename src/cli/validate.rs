@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use crate::cli::pods::PodArgs;
+use crate::cli::selection::read_recipe;
 use crate::cli::trial::{Conduct, Trial, header};
 use crate::cli::{Cx, reports, without_cluster};
 use crate::error::{Error, Result};
@@ -166,7 +167,7 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
         collect::empty_or_absent(folder)?;
     }
     let named = match &args.recipe {
-        Some(recipe) => Some(read_recipe(recipe, &cx).await?),
+        Some(recipe) => Some(read_recipe(recipe, &cx.global.target()).await?),
         None => None,
     };
     let given = match &args.snapshot {
@@ -188,16 +189,6 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
         args.on_cluster(named, given, &cx).await?
     };
     args.tell(&report, &cx).await
-}
-
-/// A shipped recipe by name, or one from anywhere.
-async fn read_recipe(recipe: &str, cx: &Cx) -> Result<LoadedRecipe> {
-    if recipe == "-" || recipe.contains("://") {
-        let source: Source = recipe.parse()?;
-        let text = source.read(limits::DOCUMENT_BYTES, &cx.global.target()).await?;
-        return load::from_text(&text.text, &text.name, text.folder.as_deref());
-    }
-    load::read(recipe)
 }
 
 impl Args {
