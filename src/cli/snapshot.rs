@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use crate::cli::Cx;
+use crate::cli::{Cx, node_facts};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
@@ -21,6 +21,8 @@ pub struct Args {
     /// The data format.
     #[arg(short = 't', long, value_enum, default_value = "json")]
     format: Format,
+    #[command(flatten)]
+    node_facts: node_facts::Flags,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -32,7 +34,8 @@ enum Format {
 }
 
 pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
-    let (_, snapshot) = cx.global.look(&cx.ui).await?;
+    let (cluster, mut snapshot) = cx.global.look(&cx.ui).await?;
+    let exit = args.node_facts.add(&cx, &cluster, &mut snapshot).await?;
     let text = match args.format {
         Format::Json => serde_json::to_string_pretty(&snapshot).map_err(|error| Error::internal("write the snapshot").because(error))?,
         Format::Yaml => yaml::to_string(&snapshot)?,
@@ -42,5 +45,5 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
         None => cx.ui.artefact(&text),
     }
     cx.ui.line(format!("snapshot {}   {} hardware", Digest::of_json(&snapshot)?, snapshot.cluster.hardware.word()));
-    Ok(Exit::Ok)
+    Ok(exit)
 }

@@ -6,6 +6,7 @@ mod crash;
 mod output;
 mod defects;
 mod faults;
+mod node_facts;
 mod real_node;
 mod setup;
 mod sim;
