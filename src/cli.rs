@@ -78,7 +78,7 @@ enum Command {
     Plan(plan::Args),
     Preflight(preflight::Args),
     Run(run::Args),
-    Validate(validate::Args),
+    Validate(Box<validate::Args>),
     Recipe(recipe::Args),
     /// Work with signed evidence: verify, publish, make keys.
     Evidence(evidence::Args),
@@ -140,6 +140,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
         }
     };
     let ended = runtime.block_on(exec(cli.command, cx));
+    // A parser that is still at work on its thread is not waited for.
+    runtime.shutdown_background();
     ui.clear_live();
     ended.unwrap_or_else(|error| {
         ui.error(&error);
@@ -154,9 +156,8 @@ async fn exec(command: Option<Command>, cx: Cx) -> Result<Exit> {
         Command::Plan(args) => plan::exec(args, cx).await,
         Command::Preflight(args) => preflight::exec(args, cx).await,
         Command::Run(args) => run::exec(args, cx).await,
-        Command::Validate(args) => validate::exec(args, cx).await,
+        Command::Validate(args) => validate::exec(*args, cx).await,
         Command::Recipe(args) => recipe::exec(args, cx).await,
-
         Command::Evidence(args) => evidence::exec(args, cx).await,
         Command::Sim(args) => sim::exec(args, cx).await,
         Command::List(args) => list::exec(args, cx).await,

@@ -13,13 +13,15 @@ use crate::snapshot::{self, Snapshot};
 use crate::steps::{Inputs, Publishing};
 use crate::ui::Ui;
 use crate::workflow::Loaded;
+use crate::data;
 
 /// Which workflow with which recipe, and what it may do.
 #[derive(Clone, Debug, Args)]
 pub struct Selection {
-    /// The workflow: conformance, training or inference, or the path of a workflow file.
+    /// The workflow: conformance, training or inference, or the path of a workflow file; without it, that of the recipe's intent,
+    /// else conformance.
     #[arg(value_name = "WORKFLOW")]
-    pub workflow: String,
+    pub workflow: Option<String>,
     /// The recipe: the name of a shipped one, a file, `-`, https://… or cm://NAMESPACE/NAME; without it, the shipped one that the cluster fits.
     #[arg(short, long, env = "SEATRIAL_RECIPE", value_name = "NAME|SOURCE")]
     pub recipe: Option<String>,
@@ -55,11 +57,13 @@ impl Selection {
     /// # Errors
     /// A usage error with file, line, column and the nearest known name.
     pub async fn read(&self, global: &Global) -> Result<(Loaded, Option<LoadedRecipe>)> {
-        let workflow = Loaded::read(&self.workflow)?;
         let recipe = match &self.recipe {
             Some(recipe) => Some(global.read_recipe(recipe).await?),
             None => None,
         };
+        let intent = recipe.as_ref().and_then(|recipe| recipe.recipe.spec.criteria.get("intent"));
+        let intent = intent.filter(|intent| data::workflow_names().contains(intent));
+        let workflow = Loaded::read(self.workflow.as_deref().or(intent).unwrap_or("conformance"))?;
         Ok((workflow, recipe))
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use futures::future::try_join_all;
 use serde_json::{Value, json};
 
 use crate::cluster::scratch::{self, MANAGED_BY, OWNER, RUN};
@@ -36,11 +37,14 @@ pub(super) async fn ask(cluster: &Cluster, samples: &Samples, place: &scratch::P
         let answer = one(cluster, &namespace, missing).await?;
         asked.take("namespace", &namespace, answer);
     }
-    for sample in &samples.scratch {
+    let each = samples.scratch.iter().map(|sample| async move {
         match &place.namespace {
-            Some(namespace) => in_namespace(cluster, sample, place, namespace, missing, &mut asked).await?,
-            None => in_stand_ins(cluster, sample, place, missing, &mut asked).await?,
+            Some(namespace) => in_namespace(cluster, sample, place, namespace, missing).await,
+            None => in_stand_ins(cluster, sample, place, missing).await,
         }
+    });
+    for found in try_join_all(each).await? {
+        asked.merge(found);
     }
     for manifest in &samples.setup {
         let answer = one(cluster, manifest, missing).await?;
@@ -72,6 +76,15 @@ impl Asked {
             Answer::NoRoom(why) => self.no_room.insert(format!("{what} has no room for a {kind}: {why}")),
             Answer::Unasked(why) => self.unasked.insert(format!("{kind}: {why}")),
         };
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.let_in.extend(other.let_in);
+        self.refused.extend(other.refused);
+        self.no_room.extend(other.no_room);
+        self.unsure.extend(other.unsure);
+        self.unasked.extend(other.unasked);
+        self.room |= other.room;
     }
 
     fn lines(self, place: &scratch::Place) -> Vec<Line> {
@@ -123,34 +136,25 @@ fn put(object: &Value, place: &scratch::Place, namespace: &str) -> Value {
 }
 
 /// Asks in the administrator's namespace, where the objects will really go.
-async fn in_namespace(
-    cluster: &Cluster,
-    sample: &Sample,
-    place: &scratch::Place,
-    namespace: &str,
-    missing: &[Missing],
-    asked: &mut Asked,
-) -> Result<()> {
+async fn in_namespace(cluster: &Cluster, sample: &Sample, place: &scratch::Place, namespace: &str, missing: &[Missing]) -> Result<Asked> {
     let what = format!("namespace {namespace}");
+    let mut asked = Asked::default();
     let object = put(&sample.object, place, namespace);
     let answer = one(cluster, &object, missing).await?;
-    let let_in = matches!(answer, Answer::Yes);
+    asked.room = matches!(answer, Answer::Yes);
     asked.take(&what, &object, answer);
-    if !let_in {
-        return Ok(());
-    }
-    asked.room = true;
-    if let Some(whole) = sample.all_at_once() {
+    if let (true, Some(whole)) = (asked.room, sample.all_at_once()) {
         // One object that wants as much as all: only a quota's word on it means anything.
         if let Answer::NoRoom(why) = one(cluster, &put(&whole, place, namespace), missing).await? {
             asked.take(&format!("{what}, for {} of them together,", sample.times), &object, Answer::NoRoom(why));
         }
     }
-    Ok(())
+    Ok(asked)
 }
 
 /// Asks in namespaces that exist, in place of one that does not: two that agree are taken at their word.
-async fn in_stand_ins(cluster: &Cluster, sample: &Sample, place: &scratch::Place, missing: &[Missing], asked: &mut Asked) -> Result<()> {
+async fn in_stand_ins(cluster: &Cluster, sample: &Sample, place: &scratch::Place, missing: &[Missing]) -> Result<Asked> {
+    let mut asked = Asked::default();
     let mut yes = Vec::new();
     let mut no = Vec::new();
     let mut unasked = None;
@@ -159,7 +163,7 @@ async fn in_stand_ins(cluster: &Cluster, sample: &Sample, place: &scratch::Place
         match one(cluster, &object, missing).await? {
             Answer::Yes => yes.push(namespace),
             Answer::No(why) => no.push((namespace, why)),
-            // A quota there is none here.
+            // A quota there is none of the run's own namespace.
             Answer::NoRoom(why) | Answer::Unasked(why) => unasked = Some(why),
         }
     }
@@ -172,7 +176,7 @@ async fn in_stand_ins(cluster: &Cluster, sample: &Sample, place: &scratch::Place
         }
         ([], None, why) => asked.take("", &sample.object, Answer::Unasked(why.unwrap_or_default())),
     }
-    Ok(())
+    Ok(asked)
 }
 
 /// Asks for one object.
@@ -182,7 +186,7 @@ async fn one(cluster: &Cluster, object: &Value, missing: &[Missing]) -> Result<A
     let named = ObjectRef::of(object);
     let resource = plural(&named.kind);
     let denied = |missing: &&Missing| missing.verb == "create" && missing.resource.split('.').next() == Some(resource.as_str());
-    if missing.iter().find(denied).is_some() {
+    if missing.iter().any(|missing| denied(&missing)) {
         return Ok(Answer::Unasked("the permission to create it is missing".to_owned()));
     }
     match cluster.dry_run_create(object).await {
@@ -204,7 +208,7 @@ fn answer(error: Error, named: &ObjectRef) -> Result<Answer> {
         Kind::Denied if words.contains("cannot create resource") => Answer::Unasked("the permission to create it is missing".to_owned()),
         Kind::Denied | Kind::Schema => Answer::No(words),
         Kind::Conflict => Answer::No(format!("{named} exists already")),
-        Kind::NotFound if words.contains("namespaces") => Answer::No(format!("{words}; kubectl create namespace makes it")),
+        // No such namespace, or no such kind: lines about these say so.
         Kind::NotFound => Answer::Unasked(words),
         _ => return Err(error),
     })

@@ -2,13 +2,19 @@
 
 mod bad_input;
 mod concurrent;
+mod connect;
 mod crash;
 mod output;
 mod defects;
 mod faults;
+mod from_aicr;
+mod preflight;
+mod settings;
 mod real_node;
 mod setup;
 mod sim;
+mod sources;
+mod snapshot;
 #[path = "../support/mod.rs"]
 mod support;
 mod trial;
