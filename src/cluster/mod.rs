@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod connect;
+mod kubeconfig;
 pub mod lease;
 pub mod logs;
 pub mod object;

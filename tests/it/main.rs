@@ -2,14 +2,20 @@
 
 mod bad_input;
 mod concurrent;
+mod connect;
 mod crash;
 mod output;
 mod defects;
 mod faults;
+mod from_aicr;
+mod preflight;
+mod settings;
 mod node_facts;
 mod real_node;
 mod setup;
 mod sim;
+mod sources;
+mod snapshot;
 #[path = "../support/mod.rs"]
 mod support;
 mod trial;
