@@ -35,7 +35,7 @@ enum Sub {
 #[derive(Debug, clap::Args)]
 struct Take {
     /// Look at this machine itself, not at a cluster: kernel, settings, units, GPUs, network.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "node_facts")]
     host: bool,
     #[command(flatten)]
     node_facts: node_facts::Flags,
