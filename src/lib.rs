@@ -40,6 +40,7 @@ pub mod steps;
 pub mod checks;
 pub mod health;
 pub mod results;
+pub mod cncf;
 pub mod evidence;
 pub mod sign;
 pub mod registry;

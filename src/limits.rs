@@ -20,6 +20,8 @@ pub const TOOL: Duration = Duration::from_secs(60);
 pub const TOOL_BYTES: u64 = 8 << 20;
 /// One file of `/proc` or `/sys`; the longest that we read, the list of modules, has some 20 KB.
 pub const FACT_BYTES: u64 = 1 << 20;
+/// A secret for pseudonyms: with less, they could be guessed.
+pub const REDACT_KEY_BYTES: usize = 16;
 /// Kernel settings of one machine; real ones have 1,000 to 3,000.
 pub const SYSCTLS: usize = 20_000;
 /// Nesting of directories below the root for kernel settings; the deepest has six.

@@ -47,6 +47,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("checks", &["cluster", "error", "limits", "recipe", "results", "snapshot", "ui", "vendor"]),
     ("health", &["cluster", "error", "limits", "results", "yaml"]),
     ("results", &["digest", "error", "exit", "limits", "snapshot"]),
+    ("cncf", &["error", "results", "ui"]),
     ("evidence", &["digest", "error", "exit", "files", "limits", "recipe", "results", "snapshot", "yaml"]),
     ("sign", &["digest", "error", "evidence", "files", "limits"]),
     ("registry", &["digest", "error", "limits"]),

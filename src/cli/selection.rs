@@ -7,14 +7,13 @@ use clap::Args;
 use crate::cli::Global;
 use crate::cli::pods::PodArgs;
 use crate::cluster::{Cluster, Target};
+use crate::data;
 use crate::error::Result;
-use crate::recipe::{LoadedRecipe, load};
+use crate::recipe::LoadedRecipe;
 use crate::snapshot::{self, Snapshot};
-use crate::source::Source;
 use crate::steps::{Inputs, Publishing};
 use crate::ui::Ui;
 use crate::workflow::Loaded;
-use crate::{data, limits};
 
 /// Which workflow with which recipe, and what it may do.
 #[derive(Clone, Debug, Args)]
@@ -57,9 +56,9 @@ impl Selection {
     ///
     /// # Errors
     /// A usage error with file, line, column and the nearest known name.
-    pub async fn read(&self, target: &Target) -> Result<(Loaded, Option<LoadedRecipe>)> {
+    pub async fn read(&self, global: &Global) -> Result<(Loaded, Option<LoadedRecipe>)> {
         let recipe = match &self.recipe {
-            Some(given) => Some(read_recipe(given, target).await?),
+            Some(recipe) => Some(global.read_recipe(recipe).await?),
             None => None,
         };
         let intent = recipe.as_ref().and_then(|recipe| recipe.recipe.spec.criteria.get("intent"));
@@ -82,18 +81,6 @@ impl Selection {
             ..Inputs::new(workflow, recipe)
         })
     }
-}
-
-/// A shipped recipe by name, or one from anywhere.
-///
-/// # Errors
-/// As [`Source::read`] and [`load::read`].
-pub async fn read_recipe(given: &str, target: &Target) -> Result<LoadedRecipe> {
-    if given == "-" || given.contains("://") {
-        let text = given.parse::<Source>()?.read(limits::DOCUMENT_BYTES, target).await?;
-        return load::from_text(&text.text, &text.name, text.folder.as_deref());
-    }
-    load::read(given)
 }
 
 impl Global {

@@ -15,6 +15,7 @@ use crate::recipe::overlay::{Overlay, OverlayKind, OverlayMetadata, OverlaySpec}
 use crate::recipe::{
     API_VERSION, Component, ComponentType, Criteria, ExpectedObject, HealthFile, Metadata, Phases, Recipe, RecipeKind, Spec, Threshold,
 };
+use crate::snapshot::address;
 use crate::ui::printable;
 use crate::yaml;
 
@@ -339,57 +340,25 @@ impl Content {
     fn limit(&mut self, name: &str, word: &str, limit: Limit) -> Result<()> {
         let about = limit.name.value.clone();
         let (line, column) = (limit.name.referenced.line(), limit.name.referenced.column());
-        let of_snapshot =
-            ["GPU.", "K8s.", "NetworkTopology.", "NodeTopology.", "OS.", "SystemD."].iter().any(|prefix| about.starts_with(prefix));
-        match (word, about.as_str()) {
-            (_, _) if of_snapshot || word == "readiness" => self.constraints.push(constraint(limit)),
-            ("deployment", "Deployment.gpu-operator.version" | "gpu-operator.version") => {
-                let version = range(&limit.value).ok_or_else(|| {
-                    Error::usage(format!(
-                        "{name}:{line}:{column}: `{}` is no version that seatrial can ask {about} for",
-                        printable(&limit.value)
-                    ))
-                    .hint("write an operator out of >=, <=, >, <, == and a version")
-                })?;
-                if limit.severity.is_some_and(|level| level != Level::Error) {
-                    self.notes
-                        .push(format!("{about} is required, whatever its severity: an object of another version fails the inventory"));
-                }
-                self.version_of_operator(version);
+        let component = about.strip_suffix(".version").filter(|name| !name.is_empty() && !name.contains('.'));
+        match word {
+            _ if address::KINDS.iter().any(|kind| about.starts_with(&format!("{kind}."))) => self.constraints.push(constraint(limit)),
+            "readiness" => self.constraints.push(constraint(limit)),
+            "deployment" if component.is_some() => {
+                self.constraints.push(Constraint { name: format!("Deployment.{about}"), ..constraint(limit) });
             }
-            ("performance", _) => {
+            "performance" => {
                 let Limit { value, unit, .. } = limit;
                 let unit = unit.or_else(|| about.starts_with("nccl-").then(|| "GB/s".to_owned()));
                 self.thresholds.push(Threshold { id: about, value, unit, per: None, fabric: None, source: None });
             }
             _ => {
-                return Err(Error::usage(format!(
-                    "{name}:{line}:{column}: seatrial cannot honour the constraint `{}` in validation.{word}",
-                    printable(&about)
-                ))
-                .hint("a reading of the snapshot belongs under `constraints`, e.g. GPU.smi.driver"));
+                let what =
+                    format!("{name}:{line}:{column}: seatrial cannot honour the constraint `{}` in validation.{word}", printable(&about));
+                return Err(Error::usage(what).hint(format!("readings begin with {}", address::KINDS.join(", "))));
             }
         }
         Ok(())
-    }
-
-    /// The GPU operator must have this version, where it is said to be.
-    fn version_of_operator(&mut self, version: String) {
-        let operator = |object: &&mut ExpectedObject| object.kind == "Deployment" && object.name == "gpu-operator";
-        if let Some(object) = self.expect.iter_mut().find(operator) {
-            object.version = Some(version);
-            return;
-        }
-        let component = self.components.iter().find(|component| component.name == "gpu-operator");
-        let namespace = component.and_then(|component| component.namespace.clone()).unwrap_or_else(|| "gpu-operator".to_owned());
-        self.expect.push(ExpectedObject {
-            api_version: "apps/v1".to_owned(),
-            kind: "Deployment".to_owned(),
-            namespace: Some(namespace),
-            name: "gpu-operator".to_owned(),
-            version: Some(version),
-            images: Vec::new(),
-        });
     }
 }
 
@@ -440,20 +409,6 @@ fn expected(name: &str, resource: Resource) -> Result<ExpectedObject> {
         version: None,
         images: Vec::new(),
     })
-}
-
-/// A version constraint of theirs as a semver range.
-fn range(value: &str) -> Option<String> {
-    let text = value.trim();
-    let version = text.trim_start_matches(['<', '>', '=', '!']);
-    let operator = match &text[..text.len() - version.len()] {
-        "" | "==" => "=",
-        operator @ (">=" | "<=" | ">" | "<") => operator,
-        _ => return None,
-    };
-    let version = version.trim().trim_start_matches('v');
-    let range = format!("{operator}{version}");
-    semver::VersionReq::parse(&range).ok().map(|_| range)
 }
 
 #[cfg(test)]

@@ -11,8 +11,7 @@ use crate::health::{self, Test};
 use crate::recipe::catalog::Catalog;
 use crate::recipe::criteria::Criteria;
 use crate::recipe::overlay::{self, Overlay};
-use crate::recipe::{API_VERSION, HealthFile, Recipe, aicr, infer, tree};
-use crate::snapshot::Snapshot;
+use crate::recipe::{API_VERSION, HealthFile, Recipe, aicr, tree};
 use crate::ui::printable;
 use crate::{checks, constraints, data, files, limits, vendor, yaml};
 
@@ -73,49 +72,6 @@ pub fn only() -> Option<Result<LoadedRecipe>> {
     }
 }
 
-/// The shipped recipe that a snapshot fits best.
-///
-/// # Errors
-/// A usage error if none fits, or if two fit equally well.
-pub fn fitting(snapshot: &Snapshot) -> Result<LoadedRecipe> {
-    let mut fits = Vec::new();
-    for name in data::recipe_names() {
-        let loaded = read(name)?;
-        if fits_snapshot(&loaded.recipe.spec.criteria, snapshot) {
-            fits.push(loaded);
-        }
-    }
-    match fits.len() {
-        0 => {
-            let catalog = Catalog::shipped()?;
-            let criteria = infer::infer(snapshot, &catalog.words()).criteria;
-            if criteria.accelerator.is_none() {
-                return Err(Error::usage("no shipped recipe fits this cluster: it shows no GPU that is known")
-                    .hint(format!("give --recipe FILE, or one of: {}", data::recipe_names().join(", "))));
-            }
-            catalog.resolve(&criteria).and_then(|resolved| catalog.load(&resolved)).map_err(|error| {
-                error.context(format!("make a recipe for this cluster ({})", criteria.in_words())).hint("give --recipe NAME or FILE")
-            })
-        }
-        1 => Ok(fits.remove(0)),
-        _ => {
-            let names: Vec<&str> = fits.iter().map(|one| one.recipe.metadata.name.as_str()).collect();
-            Err(Error::usage(format!("several recipes fit this cluster: {}", names.join(", "))).hint("choose one with --recipe"))
-        }
-    }
-}
-
-fn fits_snapshot(criteria: &Criteria, snapshot: &Snapshot) -> bool {
-    criteria.stated().into_iter().all(|(dimension, wanted)| match dimension {
-        "service" => (wanted == "sim") == (snapshot.cluster.hardware == crate::snapshot::Hardware::Simulated),
-        "accelerator" => snapshot.gpu_nodes().any(|node| {
-            let product = node.gpus.product.as_deref().unwrap_or_default().to_lowercase();
-            product.contains(&wanted)
-        }),
-        _ => true,
-    })
-}
-
 /// What every document begins with.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -131,7 +87,7 @@ const KINDS: [&str; 3] = ["Recipe", "RecipeOverlay", "RecipeCriteria"];
 ///
 /// # Errors
 /// A usage error with source, line and column: another kind or API version, an unknown field, more than one document.
-pub(super) fn parse(text: &str, name: &str) -> Result<Document> {
+pub fn parse(text: &str, name: &str) -> Result<Document> {
     let mut headers: Vec<Spanned<Header>> = yaml::all_from_str(text, name)?;
     if let [_, second, ..] = headers.as_slice() {
         let place = format!("{name}:{}:{}", second.referenced.line(), second.referenced.column());

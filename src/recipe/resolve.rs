@@ -81,7 +81,7 @@ struct Layer<'a> {
 /// A usage error: a stated dimension that nothing covers, a tie, a result that is not a recipe.
 pub fn resolve(catalog: &Catalog, query: &Criteria) -> Result<Resolved> {
     let layers = layers(catalog, query);
-    covered(catalog, &layers, query)?;
+    covered(catalog, query)?;
     ties(catalog, &layers)?;
     let mut entries: BTreeMap<Path, Entry> = BTreeMap::new();
     for (index, layer) in layers.iter().enumerate() {
@@ -201,12 +201,16 @@ fn layers<'a>(catalog: &'a Catalog, query: &Criteria) -> Vec<Layer<'a>> {
     layers.into_values().collect()
 }
 
+/// What a query states that no overlay that fits it is for: dimension and value.
+pub(super) fn uncovered(catalog: &Catalog, query: &Criteria) -> Vec<(&'static str, String)> {
+    let fits: Vec<&Part> = catalog.parts().iter().filter(|part| !part.mixin && part.criteria.fit(query)).collect();
+    let open = |dimension: &str| !fits.iter().any(|part| part.criteria.states(dimension));
+    query.stated().into_iter().filter(|(dimension, _)| open(dimension)).collect()
+}
+
 /// Every stated dimension must be one that an applied overlay is for.
-fn covered(catalog: &Catalog, layers: &[Layer<'_>], query: &Criteria) -> Result<()> {
-    for (dimension, value) in query.stated() {
-        if layers.iter().any(|layer| layer.part.criteria.stated().iter().any(|(stated, _)| *stated == dimension)) {
-            continue;
-        }
+fn covered(catalog: &Catalog, query: &Criteria) -> Result<()> {
+    for (dimension, value) in uncovered(catalog, query) {
         let parts = catalog.parts().iter().filter(|part| !part.mixin);
         let with = |part: &&Part| part.criteria.stated().iter().any(|(stated, own)| *stated == dimension && *own == value);
         let near: Vec<String> = parts.clone().filter(with).map(|part| part.criteria.in_words()).collect();

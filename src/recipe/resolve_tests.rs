@@ -167,7 +167,7 @@ fn combinations() -> Vec<Criteria> {
                 ("inference", "dynamo"),
                 ("inference", "kserve"),
             ] {
-                for (os, nodes) in [("any", 0), ("ubuntu", 0), ("any", 4)] {
+                for (os, nodes) in [("any", 0), ("ubuntu", 4)] {
                     all.push(criteria(&format!(
                         "{{service: {service}, accelerator: {accelerator}, intent: {intent}, platform: {platform}, os: {os}, nodes: {nodes}}}"
                     )));

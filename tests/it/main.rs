@@ -7,6 +7,7 @@ mod crash;
 mod output;
 mod defects;
 mod faults;
+mod from_aicr;
 mod preflight;
 mod settings;
 mod real_node;

@@ -334,6 +334,27 @@ async fn what_users_say_about_pods_reaches_the_pods() {
 }
 
 #[tokio::test]
+async fn pages_about_requirements_are_written_from_results_or_refused() {
+    let cluster = lease().await;
+    let place = Place::new(&cluster, &recipe(&[HOLDS], &["dra-support", "gang-scheduling"]));
+    place.report(&["--behavioral-tests", "--evidence-dir", "pages"], 3);
+    let page = |name: &str| std::fs::read_to_string(place.path("pages").join(name)).expect("is written");
+    assert!(page("dra-support.md").contains("Result: PASS"), "{}", page("dra-support.md"));
+    assert!(page("gang-scheduling.md").contains("Result: COULD NOT TELL"), "{}", page("gang-scheduling.md"));
+    assert!(page("index.md").contains("NOT TESTED"), "{}", page("index.md"));
+    for (args, says) in [
+        (&["--evidence-dir", "p", "--skip-check", "dra-support"][..], "cannot be combined"),
+        (&["--evidence-dir", "p", "--feature", "gangs"], "did you mean"),
+        (&["--evidence-dir", "p", "--feature", "metrics"], "nothing to write pages about"),
+        (&["--cncf-submission"], "cannot write a CNCF submission"),
+    ] {
+        let ran = place.validate(args).exits(2);
+        assert!(ran.stderr.contains(says), "{args:?}: {}", ran.stderr);
+    }
+    assert!(!place.path("p").exists(), "refused before anything was written");
+}
+
+#[tokio::test]
 async fn no_cleanup_leaves_what_failed_until_cleanup() {
     let mut cluster = lease().await;
     cluster.stop_scheduler();
