@@ -6,6 +6,7 @@ pub mod config;
 pub mod evidence;
 pub mod explain;
 pub mod list;
+pub mod node_facts;
 pub mod look;
 pub mod man;
 mod parse;
@@ -88,6 +89,7 @@ enum Command {
     Explain(explain::Args),
     Rbac(rbac::Args),
     Cleanup(cleanup::Args),
+    NodeFacts(node_facts::Args),
     /// Show settings: flags, variables, seatrial.yaml, defaults.
     Config(config::Args),
     Completions(completions::Args),
@@ -164,6 +166,7 @@ async fn exec(command: Option<Command>, cx: Cx) -> Result<Exit> {
         Command::Explain(args) => explain::exec(args, cx).await,
         Command::Rbac(args) => rbac::exec(args, cx).await,
         Command::Cleanup(args) => cleanup::exec(args, cx).await,
+        Command::NodeFacts(args) => node_facts::exec(args, cx).await,
         Command::Config(args) => config::exec(args, cx).await,
         Command::Completions(args) => completions::exec(args, cx).await,
         Command::Man(args) => man::exec(args, cx).await,

@@ -127,7 +127,7 @@ struct Query {
     #[arg(long, value_name = "WORD")]
     platform: Option<String>,
     /// GPU nodes; 0 is any.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     nodes: Option<u32>,
     /// A document with the criteria: a file, `-`, https://… or cm://NAMESPACE/NAME.
     #[arg(long, value_name = "SOURCE", value_parser = source::argument)]
@@ -206,7 +206,9 @@ impl Explain {
             }
             Format::Text => {
                 let mut lines = vec![format!("{}, from these overlays, the least specific first:", resolved.recipe.metadata.name)];
-                lines.extend(resolved.applied.iter().map(|one| format!("  {:<20} {}", one.name, one.criteria.in_words())));
+                lines.extend(resolved.applied.iter().map(|one| {
+                    format!("  {:<20} {}", one.name, if one.mixin { "a base of others".to_owned() } else { one.criteria.in_words() })
+                }));
                 lines.push(String::new());
                 lines.extend(told.iter().map(story));
                 cx.ui.artefact(&printable(&lines.join("\n")));
@@ -263,7 +265,7 @@ impl List {
             Format::Json => {
                 let overlay = |part: &crate::recipe::overlay::Part| {
                     json!({"name": part.name, "about": part.about, "criteria": part.criteria, "base": part.base, "mixin": part.mixin,
-                        "checks": part.checks(), "file": part.place})
+                        "checks": catalog.checks_of(part), "file": part.place})
                 };
                 let names: Vec<String> = combinations.iter().map(Criteria::name).collect();
                 let list = json!({"recipes": catalog.recipes().collect::<Vec<_>>(), "combinations": names,
@@ -275,7 +277,7 @@ impl List {
                 for part in catalog.parts() {
                     let criteria = if part.mixin { "(a base of others)".to_owned() } else { part.criteria.in_words() };
                     let about = part.about.as_deref().unwrap_or_default();
-                    lines.push(format!("{:<20} {criteria:<52} {:<7} {about}", part.name, part.checks()).trim_end().to_owned());
+                    lines.push(format!("{:<20} {criteria:<52} {:<7} {about}", part.name, catalog.checks_of(part)).trim_end().to_owned());
                 }
                 lines.push(format!("\ncomplete recipes: {}", catalog.recipes().collect::<Vec<_>>().join(", ")));
                 lines.push("\nvalues, of which any is one everywhere:".to_owned());

@@ -160,7 +160,7 @@ fn confirm(conduct: &Conduct, inputs: &Inputs, ui: &Ui, cluster: &Cluster, look:
 }
 
 /// Removes what dead runs left.
-async fn sweep(cluster: &Cluster, run: &str, ui: &Ui) -> Result<()> {
+pub(crate) async fn sweep(cluster: &Cluster, run: &str, ui: &Ui) -> Result<()> {
     let found = match scratch::remains(cluster, Some(run)).await {
         Ok(found) => found,
         Err(error) if error.kind() == Kind::Denied => {

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 
 use crate::cli::pods::PodArgs;
 use crate::cli::trial::{Conduct, Trial, header};
-use crate::cli::{Cx, reports, without_cluster};
+use crate::cli::{Cx, reports, snapshot as cli_snapshot, without_cluster};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::plan;
@@ -180,10 +180,7 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
         None => None,
     };
     let given = match &args.snapshot {
-        Some(source) => {
-            let text = source.read(limits::SNAPSHOT_BYTES, &cx.global.target()).await?;
-            Some(snapshot::read_text(&text.text, &text.name)?)
-        }
+        Some(source) => Some(cli_snapshot::read(source, &cx).await?),
         None => None,
     };
     let report = if args.no_cluster {

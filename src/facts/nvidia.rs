@@ -33,11 +33,11 @@ pub(super) async fn ask(root: &Root, path: &Path) -> GpuStack {
         Err(_) if !told.success => return silent("nvidia", TOOL, &format!("{TOOL}: {}", told.first_line())),
         Err(why) => return silent("nvidia", TOOL, &format!("{TOOL} did not write the XML it was asked for: {why}")),
     };
-    if version(&log.top, DRIVER).is_none() || version(&log.top, CUDA).is_none() {
-        if let Ok(banner) = tool::run(root, path, &["--version"]).await {
-            for (name, value) in banner_versions(&banner.stdout) {
-                log.top.entry(name).or_insert(value);
-            }
+    if (version(&log.top, DRIVER).is_none() || version(&log.top, CUDA).is_none())
+        && let Ok(banner) = tool::run(root, path, &["--version"]).await
+    {
+        for (name, value) in banner_versions(&banner.stdout) {
+            log.top.entry(name).or_insert(value);
         }
     }
     let mut gpus: Vec<Gpu> = log.gpus.iter().map(gpu).collect();
@@ -140,8 +140,11 @@ fn banner_versions(text: &str) -> BTreeMap<String, String> {
         if let Some((name, value)) = field.split_once(':') {
             let name = name.trim().to_lowercase().replace([' ', '-'], "_");
             let value = value.split_whitespace().next().unwrap_or_default();
-            if name.ends_with("version") && !value.is_empty() {
-                versions.entry(name).or_insert_with(|| value.to_owned());
+            // The first field of a banner comes after the tool's own name.
+            let names = if name.contains("cuda") { CUDA } else { DRIVER };
+            let known = names.iter().find(|known| name == **known || name.ends_with(&format!("_{known}")));
+            if let Some(known) = known.filter(|_| !value.is_empty()) {
+                versions.entry((*known).to_owned()).or_insert_with(|| value.to_owned());
             }
         }
     }
@@ -177,7 +180,9 @@ fn gpu(log: &BTreeMap<String, String>) -> Gpu {
     let word = |key: &str| text(key).map(|text| text.to_lowercase());
     let pci = said(TOOL, log.get("pci/pci_bus_id").or_else(|| log.get("id")).map(String::as_str)).map(|text| address(&text));
     let generation = any(&["pci/pci_gpu_link_info/pcie_gen/max_link_gen", "pci/pci_gpu_link_info/pcie_gen/max_device_link_gen"]);
-    let width = text("pci/pci_gpu_link_info/link_widths/max_link_width");
+    let lanes =
+        |key: &str| text(&format!("pci/pci_gpu_link_info/link_widths/{key}")).map(|text| format!("x{}", text.trim_end_matches('x')));
+    let width = lanes("max_link_width");
     let pcie = generation.then(|generation| width.then(|width| Reading::Value(format!("gen {generation} {width}"))));
     Gpu {
         uuid: text("uuid"),
@@ -197,7 +202,7 @@ fn gpu(log: &BTreeMap<String, String>) -> Gpu {
         display: word("display_mode"),
         display_active: word("display_active"),
         pcie,
-        pcie_width: text("pci/pci_gpu_link_info/link_widths/current_link_width"),
+        pcie_width: lanes("current_link_width"),
         fabric: below(log, "fabric", |_| true),
         clocks: clocks(log),
         power_cap: any(&[
@@ -298,8 +303,10 @@ mod tests {
     fn versions_are_found_however_a_generation_spells_them() {
         let old = "| NVIDIA-SMI 570.86.15              Driver Version: 570.86.15      CUDA Version: 12.8     |";
         let found = banner_versions(old);
-        assert_eq!((version(&found, CUDA), found.get("cuda_version").map(String::as_str)), (Some("12.8"), Some("12.8")));
-        assert!(found.iter().any(|(name, value)| name.ends_with("driver_version") && value == "570.86.15"), "{found:?}");
+        assert_eq!((version(&found, DRIVER), version(&found, CUDA)), (Some("570.86.15"), Some("12.8")), "{found:?}");
+        let renamed = "| NVIDIA-SMI 590.44.01              KMD Version: 590.44.01     CUDA UMD Version: 13.1     |";
+        let found = banner_versions(renamed);
+        assert_eq!((version(&found, DRIVER), version(&found, CUDA)), (Some("590.44.01"), Some("13.1")), "{found:?}");
         let new = "NVIDIA-SMI version : 590.44.01\nNVML version : 590.44\nKMD Version : 590.44.01\nCUDA UMD Version : 13.1\n";
         let found = banner_versions(new);
         assert_eq!((version(&found, DRIVER), version(&found, CUDA)), (Some("590.44.01"), Some("13.1")));

@@ -73,7 +73,11 @@ impl Options {
 /// What asking nodes needs, beside the run's corner.
 #[must_use]
 pub fn access(mode: Mode) -> Vec<Access> {
-    let mut accesses = vec![Access::scratch("", "pods"), Access::new("", "pods/log", &["get"], Place::Scratch)];
+    let mut accesses = vec![
+        Access::scratch("", "pods"),
+        Access::new("", "pods/log", &["get"], Place::Scratch),
+        Access::new("", "events", &["list"], Place::Scratch),
+    ];
     if mode == Mode::Container {
         accesses.extend([
             Access::read("", "pods"),
@@ -194,7 +198,7 @@ mod tests {
     #[test]
     fn the_default_asks_for_no_more_than_pods_their_logs_and_claims() {
         let names = |mode| access(mode).iter().map(|one| format!("{} {:?}", one.name(), one.place)).collect::<Vec<_>>();
-        assert_eq!(names(Mode::Host), ["pods Scratch", "pods/log Scratch"]);
+        assert_eq!(names(Mode::Host), ["pods Scratch", "pods/log Scratch", "events Scratch"]);
         assert!(names(Mode::Container).contains(&"resourceclaims.resource.k8s.io Scratch".to_owned()));
         assert!(name("20261122-075957-d72923", 4999).len() < 63, "a host name");
     }

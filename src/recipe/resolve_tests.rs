@@ -265,6 +265,8 @@ fn values() -> impl Strategy<Value = serde_json::Value> {
         any::<i32>().prop_map(|value| json!(value)),
         (-1000_i32..1000).prop_map(|value| json!(f64::from(value) / 8.0)),
         "[ -~]{0,12}".prop_map(|value| json!(value)),
+        "[ -~]{70,140}".prop_map(|value| json!(value)),
+        "[a-z  ]{90,120}\\n? ?".prop_map(|value| json!(value)),
         prop_oneof![
             "on",
             "no",

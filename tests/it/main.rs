@@ -10,10 +10,12 @@ mod faults;
 mod from_aicr;
 mod preflight;
 mod settings;
+mod node_facts;
 mod real_node;
 mod setup;
 mod sim;
 mod sources;
+mod snapshot;
 #[path = "../support/mod.rs"]
 mod support;
 mod trial;

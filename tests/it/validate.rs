@@ -344,7 +344,7 @@ async fn pages_about_requirements_are_written_from_results_or_refused() {
     assert!(page("index.md").contains("NOT TESTED"), "{}", page("index.md"));
     for (args, says) in [
         (&["--evidence-dir", "p", "--skip-check", "dra-support"][..], "cannot be combined"),
-        (&["--evidence-dir", "p", "--feature", "gangs"], "did you mean"),
+        (&["--evidence-dir", "p", "--feature", "gang-shceduling"], "did you mean"),
         (&["--evidence-dir", "p", "--feature", "metrics"], "nothing to write pages about"),
         (&["--cncf-submission"], "cannot write a CNCF submission"),
     ] {
