@@ -78,9 +78,9 @@ enum Command {
     Snapshot(snapshot::Args),
     Plan(plan::Args),
     Preflight(preflight::Args),
-    Run(run::Args),
+    Run(Box<run::Args>),
     Validate(Box<validate::Args>),
-    Recipe(recipe::Args),
+    Recipe(Box<recipe::Args>),
     /// Work with signed evidence: verify, publish, make keys.
     Evidence(evidence::Args),
     /// Start, stop and load a simulated GPU cluster on this machine.
@@ -157,9 +157,9 @@ async fn exec(command: Option<Command>, cx: Cx) -> Result<Exit> {
         Command::Snapshot(args) => snapshot::exec(args, cx).await,
         Command::Plan(args) => plan::exec(args, cx).await,
         Command::Preflight(args) => preflight::exec(args, cx).await,
-        Command::Run(args) => run::exec(args, cx).await,
+        Command::Run(args) => run::exec(*args, cx).await,
         Command::Validate(args) => validate::exec(*args, cx).await,
-        Command::Recipe(args) => recipe::exec(args, cx).await,
+        Command::Recipe(args) => recipe::exec(*args, cx).await,
         Command::Evidence(args) => evidence::exec(args, cx).await,
         Command::Sim(args) => sim::exec(args, cx).await,
         Command::List(args) => list::exec(args, cx).await,
