@@ -7,13 +7,13 @@ use clap::Args;
 use crate::cli::Global;
 use crate::cli::pods::PodArgs;
 use crate::cluster::{Cluster, Target};
+use crate::data;
 use crate::error::Result;
 use crate::recipe::LoadedRecipe;
 use crate::snapshot::{self, Snapshot};
 use crate::steps::{Inputs, Publishing};
 use crate::ui::Ui;
 use crate::workflow::Loaded;
-use crate::data;
 
 /// Which workflow with which recipe, and what it may do.
 #[derive(Clone, Debug, Args)]
