@@ -99,6 +99,24 @@ fn the_same_question_gives_the_same_bytes_in_every_form() {
 }
 
 #[test]
+fn a_snapshot_tells_service_accelerator_and_system_and_flags_the_rest() {
+    let theirs = "kind: Snapshot\napiVersion: aicr.nvidia.com/v1alpha1\nmetadata: {version: v0.11.1, source-node: n1}\nmeasurements:\n\
+                  - type: K8s\n  subtypes: [{subtype: server, data: {version: v1.34.1-eks-abc}}]\n\
+                  - type: GPU\n  subtypes: [{subtype: smi, data: {gpu.model: NVIDIA H100 80GB HBM3, gpu-count: 8}}]\n\
+                  - type: OS\n  subtypes: [{subtype: release, data: {ID: ol}}]\n";
+    let here = with(&[("s.yaml", theirs)]);
+    let ran = good(here.path(), &["recipe", "--snapshot", "s.yaml", "--intent", "training"]);
+    assert_eq!(ran.stdout, good(here.path(), &["recipe", "-r", "h100-eks-training"]).stdout);
+    for words in
+        ["service eks, by the server's version v1.34.1-eks-abc", "accelerator h100, by the model", "no recipe is for os ol: left open"]
+    {
+        assert!(ran.stderr.contains(words), "`{words}` is not in: {}", ran.stderr);
+    }
+    let other = good(here.path(), &["recipe", "--snapshot", "s.yaml", "--accelerator", "gb200"]);
+    assert!(other.stdout.contains("name: gb200-eks\n"), "{}", other.stdout);
+}
+
+#[test]
 fn what_cannot_be_made_is_refused_with_what_there_is() {
     let here = with(&[
         ("two.yaml", &format!("{}---\n{}", overlay("a", "{}"), overlay("b", "{}"))),
