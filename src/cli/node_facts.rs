@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use crate::cli::pods::PodArgs;
 use crate::cli::{Cx, trial};
 use crate::cluster::scratch::Place;
-use crate::cluster::{Cluster, Scratch};
+use crate::cluster::{Access, Cluster, Scratch};
 use crate::error::{Context, Error, Kind, Result};
 use crate::exit::Exit;
 use crate::facts::{Reading, Root, View};
@@ -52,11 +52,27 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
 
 /// What a pod on a node looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum What {
+pub(crate) enum What {
     /// What an unprivileged container sees that has a GPU.
     Container,
     /// The host's own files, mounted read-only; needs no GPU, and a namespace that allows it.
     Host,
+}
+
+impl What {
+    pub(crate) fn mode(self) -> Mode {
+        match self {
+            Self::Container => Mode::Container,
+            Self::Host => Mode::Host,
+        }
+    }
+}
+
+/// All that asking nodes accesses, beside what a snapshot reads.
+pub(crate) fn accesses(mode: Mode, own_namespace: bool) -> Vec<Access> {
+    let mut accesses = preflight::base_access(own_namespace);
+    accesses.extend(node_facts::access(mode));
+    accesses
 }
 
 /// Flags of facts of nodes.
@@ -139,26 +155,22 @@ impl Flags {
             return Err(Error::usage("--node-facts wants the --image that its pods run")
                 .hint("an image with seatrial on its PATH, in reach of the nodes"));
         };
-        let mode = match what {
-            What::Container => Mode::Container,
-            What::Host => Mode::Host,
-        };
         let timeout = Duration::from_secs(self.node_timeout.max(1));
         let parallel = self.parallel.get();
-        Ok(Some(Options { mode, image: image.clone(), parallel, pods: self.pods.options()?, timeout }))
+        Ok(Some(Options { mode: what.mode(), image: image.clone(), parallel, pods: self.pods.options()?, timeout }))
     }
 }
 
 /// Asks beforehand whether we may do all of it.
 async fn permitted(cluster: &Cluster, place: &Place, mode: Mode) -> Result<()> {
-    let mut accesses = preflight::base_access(place.namespace.is_none());
-    accesses.extend(node_facts::access(mode));
+    let accesses = accesses(mode, place.namespace.is_none());
     let missing = cluster.missing(&accesses, &place.namespace(), &place.lock_namespace()).await.context("ask what we may do")?;
     if missing.is_empty() {
         return Ok(());
     }
     let list: Vec<String> = missing.iter().map(ToString::to_string).collect();
-    Err(Error::new(Kind::Denied, format!("permissions for --node-facts are missing: {}", list.join("; "))))
+    Err(Error::new(Kind::Denied, format!("permissions for --node-facts are missing: {}", list.join("; ")))
+        .hint("`seatrial rbac WORKFLOW --node-facts` prints the roles; give them to the user of this kubeconfig context"))
 }
 
 /// Resolves at the first SIGINT or SIGTERM; never, where they cannot be caught.
