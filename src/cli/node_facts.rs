@@ -53,7 +53,7 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
 
 /// What a pod on a node looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum What {
+pub(crate) enum What {
     /// What an unprivileged container sees that has a GPU.
     Container,
     /// The host's own files, mounted read-only; needs no GPU, and a namespace that allows it.
@@ -78,6 +78,11 @@ pub struct Asked {
 }
 
 impl Asked {
+    /// The same with some image, where only permissions are asked about, which no image changes.
+    pub fn with_any_image(&mut self) {
+        self.image.get_or_insert_with(|| "any".to_owned());
+    }
+
     /// True if nodes are to be asked.
     #[must_use]
     pub fn wanted(&self) -> bool {
@@ -172,7 +177,8 @@ async fn permitted(cluster: &Cluster, place: &Place, mode: Mode) -> Result<()> {
         return Ok(());
     }
     let list: Vec<String> = missing.iter().map(ToString::to_string).collect();
-    Err(Error::new(Kind::Denied, format!("permissions for --node-facts are missing: {}", list.join("; "))))
+    Err(Error::new(Kind::Denied, format!("permissions for --node-facts are missing: {}", list.join("; ")))
+        .hint("`seatrial rbac WORKFLOW --node-facts` prints the roles; give them to the user of this kubeconfig context"))
 }
 
 /// Resolves at the first SIGINT or SIGTERM; never, where they cannot be caught.

@@ -17,6 +17,7 @@ use crate::{files, limits, yaml};
 /// Take a snapshot of the whole cluster, read-only: nodes, GPUs, DRA pools, workloads with images, definitions, versions.
 ///
 /// The same cluster gives the same document; its digest goes to stderr. What could not be read is in it as `unavailable`, with the reason.
+/// With --node-facts, a short pod on each GPU node looks at the node itself; nothing else is ever created.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct Args {

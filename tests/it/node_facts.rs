@@ -8,6 +8,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::faults::proxied;
+use crate::output::{less, user};
 use crate::support::cluster::{LeasedCluster, lease};
 use crate::support::fault_proxy::{Fault, Rule};
 use crate::support::node::{IMAGE, NodePlan, RealNode, STAND_IN};
@@ -309,5 +310,43 @@ async fn validate_judges_constraints_by_facts_that_it_asks_nodes_for() {
     assert!(verdict(">= 570", &asking, 0).contains("570.86.15"));
     assert!(verdict(">= 580", &asking, 1).contains("570.86.15"));
     assert!(verdict(">= 570", &[], 1).contains("--node-facts"), "nobody asked");
+    assert_eq!(cluster.left(), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn amd_nodes_are_asked_with_exactly_the_printed_roles() {
+    let cluster = lease().await;
+    let Some(plan) = NodePlan::new(&cluster, "real-1") else { return };
+    let Some(place) = Workplace::new(&cluster) else { return };
+    let plan = plan.tool("amd-smi", "exec cat /opt/gpu/$1.json");
+    let node = plan.start_with("feature.node.kubernetes.io/amd-gpu=true", "amd.com/gpu=2");
+    for (name, text) in [
+        ("static", include_str!("../fixtures/facts/amd/static.json")),
+        ("list", include_str!("../fixtures/facts/amd/list.json")),
+        ("metric", include_str!("../fixtures/facts/amd/metric.json")),
+        ("xgmi", include_str!("../fixtures/facts/amd/xgmi.json")),
+        ("version", include_str!("../fixtures/facts/amd/version.json")),
+    ] {
+        node.data(&format!("{name}.json"), text);
+    }
+    cluster.apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: facts}\n");
+    let rbac = ["rbac", "conformance", "--recipe", "sim-h100", "--behavioral-tests", "false", "--namespace", "facts", "--node-facts"];
+    let roles = Bin::seatrial().args(rbac).args(["--service-account", "default:asker"]).exits(0).stdout;
+    let asker = user(&cluster, &place, "asker", &roles);
+    eventually("the roles to be seen", Duration::from_secs(20), || {
+        cluster.try_kubectl(&asker, &["auth", "can-i", "create", "pods", "-n", "facts", "--quiet"], "").0.then_some(())
+    });
+    let flags = ["--namespace", "facts"];
+    let asked = Asked::of(ask(&asker, "real-1", IMAGE, &flags), 0);
+    let stack = &asked.value("real-1")["gpus"]["value"][0];
+    assert_eq!((&stack["vendor"], &stack["driver"]["value"]), (&"amd".into(), &"6.10.5".into()));
+    assert_eq!(asked.gpu("real-1")["architecture"]["value"], "gfx942");
+    for (verb, resource) in [("get", "pods/log"), ("create", "pods")] {
+        cluster.apply(&less(&roles, verb, resource));
+        eventually("the smaller role to be seen", Duration::from_secs(20), || {
+            let ran = ask(&asker, "real-1", IMAGE, &flags).ends();
+            ran.stderr.contains(&format!("missing: {verb} {resource} in namespace facts")).then(|| assert_eq!(ran.code, 4))
+        });
+    }
     assert_eq!(cluster.left(), "");
 }

@@ -102,9 +102,15 @@ impl<'a> NodePlan<'a> {
     #[track_caller]
     pub(crate) fn start(self, gpus: u32) -> RealNode<'a> {
         let labels = format!("nvidia.com/gpu.present=true,nvidia.com/gpu.count={gpus},nvidia.com/gpu.product=NVIDIA-H100-80GB-HBM3");
-        fs::write(self.dir.join("labels"), if gpus == 0 { String::new() } else { labels }).expect("is written");
+        if gpus == 0 { self.start_with("", "") } else { self.start_with(&labels, &format!("nvidia.com/gpu={gpus}")) }
+    }
+
+    /// The same with labels and a resource of one's own, `amd.com/gpu=8`.
+    #[track_caller]
+    pub(crate) fn start_with(self, labels: &str, gpus: &str) -> RealNode<'a> {
+        fs::write(self.dir.join("labels"), labels).expect("is written");
         let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/testenv/node/node.sh"));
-        command.arg(&self.dir).arg(&self.name).arg(self.cluster.dir()).arg(gpus.to_string()).current_dir("/");
+        command.arg(&self.dir).arg(&self.name).arg(self.cluster.dir()).arg(gpus).current_dir("/");
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).envs(parts().iter().cloned());
         // Its own group: Ctrl-C is for the tests. Its own output: nobody waits for the end of theirs on its behalf.
         use std::os::unix::process::CommandExt;
