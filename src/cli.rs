@@ -75,19 +75,19 @@ pub struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Snapshot(snapshot::Args),
-    Plan(plan::Args),
-    Preflight(preflight::Args),
-    Run(run::Args),
-    Validate(validate::Args),
-    Recipe(recipe::Args),
+    Snapshot(Box<snapshot::Args>),
+    Plan(Box<plan::Args>),
+    Preflight(Box<preflight::Args>),
+    Run(Box<run::Args>),
+    Validate(Box<validate::Args>),
+    Recipe(Box<recipe::Args>),
     /// Work with signed evidence: verify, publish, make keys.
     Evidence(evidence::Args),
     /// Start, stop and load a simulated GPU cluster on this machine.
     Sim(sim::Args),
     List(list::Args),
     Explain(explain::Args),
-    Rbac(rbac::Args),
+    Rbac(Box<rbac::Args>),
     Cleanup(cleanup::Args),
     NodeFacts(node_facts::Args),
     /// Show settings: flags, variables, seatrial.yaml, defaults.
@@ -154,18 +154,17 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
 async fn exec(command: Option<Command>, cx: Cx) -> Result<Exit> {
     let Some(command) = command else { return look::exec(cx).await };
     match command {
-        Command::Snapshot(args) => snapshot::exec(args, cx).await,
-        Command::Plan(args) => plan::exec(args, cx).await,
-        Command::Preflight(args) => preflight::exec(args, cx).await,
-        Command::Run(args) => run::exec(args, cx).await,
-        Command::Validate(args) => validate::exec(args, cx).await,
-        Command::Recipe(args) => recipe::exec(args, cx).await,
-
+        Command::Snapshot(args) => snapshot::exec(*args, cx).await,
+        Command::Plan(args) => plan::exec(*args, cx).await,
+        Command::Preflight(args) => preflight::exec(*args, cx).await,
+        Command::Run(args) => run::exec(*args, cx).await,
+        Command::Validate(args) => validate::exec(*args, cx).await,
+        Command::Recipe(args) => recipe::exec(*args, cx).await,
         Command::Evidence(args) => evidence::exec(args, cx).await,
         Command::Sim(args) => sim::exec(args, cx).await,
         Command::List(args) => list::exec(args, cx).await,
         Command::Explain(args) => explain::exec(args, cx).await,
-        Command::Rbac(args) => rbac::exec(args, cx).await,
+        Command::Rbac(args) => rbac::exec(*args, cx).await,
         Command::Cleanup(args) => cleanup::exec(args, cx).await,
         Command::NodeFacts(args) => node_facts::exec(args, cx).await,
         Command::Config(args) => config::exec(args, cx).await,

@@ -2,8 +2,8 @@
 
 use clap::ArgGroup;
 
+use crate::cli::Cx;
 use crate::cli::selection::Selection;
-use crate::cli::{Cx, node_facts};
 use crate::cluster::Cluster;
 use crate::error::{Context, Error, Result};
 use crate::exit::Exit;
@@ -21,9 +21,6 @@ use crate::steps::Publishing;
 pub struct Args {
     #[command(flatten)]
     selection: Selection,
-    /// Add what `snapshot --node-facts` needs; mounting the host's files needs a namespace that allows it, too.
-    #[arg(long, value_enum, value_name = "WHAT", num_args = 0..=1, require_equals = true, default_missing_value = "container")]
-    node_facts: Option<node_facts::What>,
     /// Bind the roles to this user, as Kubernetes knows it.
     #[arg(long, value_name = "NAME", group = "subject")]
     user: Option<String>,
@@ -32,7 +29,8 @@ pub struct Args {
     service_account: Option<String>,
 }
 
-pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
+pub(crate) async fn exec(mut args: Args, cx: Cx) -> Result<Exit> {
+    args.selection.asked.with_any_image();
     let (workflow, recipe) = args.selection.read(&cx.global).await?;
     let recipe = match recipe {
         Some(recipe) => recipe,
@@ -45,9 +43,6 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
     let inputs = args.selection.inputs(workflow, recipe, Publishing::default())?;
     let namespace = args.selection.namespace.as_deref();
     let mut accesses = preflight::accesses(&inputs, namespace.is_none())?;
-    if let Some(what) = args.node_facts {
-        accesses.extend(node_facts::accesses(what.mode(), namespace.is_none()));
-    }
     if cx.global.kubeconfig.is_some() || cx.global.context.is_some() {
         let cluster = Cluster::connect(&cx.global.target()).await.context("ask the cluster how it calls its resources")?;
         accesses = cluster.as_served(accesses).await?;

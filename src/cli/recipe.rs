@@ -11,7 +11,6 @@ use crate::exit::Exit;
 use crate::recipe::criteria::DIMENSIONS;
 use crate::recipe::resolve::{Resolved, Told};
 use crate::recipe::{Criteria, Document, LoadedRecipe, infer, lint, load};
-use crate::snapshot::Snapshot;
 use crate::source::{self, Artefact, Source};
 use crate::ui::{Tone, printable};
 use crate::{limits, yaml};
@@ -127,7 +126,7 @@ struct Query {
     #[arg(long, value_name = "WORD")]
     platform: Option<String>,
     /// GPU nodes; 0 is any.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     nodes: Option<u32>,
     /// A document with the criteria: a file, `-`, https://… or cm://NAMESPACE/NAME.
     #[arg(long, value_name = "SOURCE", value_parser = source::argument)]
@@ -206,7 +205,9 @@ impl Explain {
             }
             Format::Text => {
                 let mut lines = vec![format!("{}, from these overlays, the least specific first:", resolved.recipe.metadata.name)];
-                lines.extend(resolved.applied.iter().map(|one| format!("  {:<20} {}", one.name, one.criteria.in_words())));
+                lines.extend(resolved.applied.iter().map(|one| {
+                    format!("  {:<20} {}", one.name, if one.mixin { "a base of others".to_owned() } else { one.criteria.in_words() })
+                }));
                 lines.push(String::new());
                 lines.extend(told.iter().map(story));
                 cx.ui.artefact(&printable(&lines.join("\n")));
@@ -263,7 +264,7 @@ impl List {
             Format::Json => {
                 let overlay = |part: &crate::recipe::overlay::Part| {
                     json!({"name": part.name, "about": part.about, "criteria": part.criteria, "base": part.base, "mixin": part.mixin,
-                        "checks": part.checks(), "file": part.place})
+                        "checks": catalog.checks_of(part), "file": part.place})
                 };
                 let names: Vec<String> = combinations.iter().map(Criteria::name).collect();
                 let list = json!({"recipes": catalog.recipes().collect::<Vec<_>>(), "combinations": names,
@@ -275,7 +276,7 @@ impl List {
                 for part in catalog.parts() {
                     let criteria = if part.mixin { "(a base of others)".to_owned() } else { part.criteria.in_words() };
                     let about = part.about.as_deref().unwrap_or_default();
-                    lines.push(format!("{:<20} {criteria:<52} {:<7} {about}", part.name, part.checks()).trim_end().to_owned());
+                    lines.push(format!("{:<20} {criteria:<52} {:<7} {about}", part.name, catalog.checks_of(part)).trim_end().to_owned());
                 }
                 lines.push(format!("\ncomplete recipes: {}", catalog.recipes().collect::<Vec<_>>().join(", ")));
                 lines.push("\nvalues, of which any is one everywhere:".to_owned());
@@ -357,7 +358,7 @@ impl Query {
         let mut criteria = Criteria::default();
         if let Some(source) = &self.snapshot {
             let text = source.read(limits::SNAPSHOT_BYTES, &cx.global.target()).await?;
-            let snapshot: Snapshot = yaml::from_str(&text.text, &text.name)?;
+            let snapshot = crate::snapshot::parse(text.text, text.name).await?;
             let inferred = infer::infer(&snapshot, &words);
             for line in &inferred.because {
                 cx.ui.line(printable(line));

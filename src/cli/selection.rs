@@ -5,8 +5,10 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::cli::Global;
+use crate::cli::node_facts::Asked;
 use crate::cli::pods::PodArgs;
 use crate::cluster::{Cluster, Target};
+use crate::data;
 use crate::error::Result;
 use crate::recipe::LoadedRecipe;
 use crate::snapshot::{self, Snapshot};
@@ -17,9 +19,10 @@ use crate::workflow::Loaded;
 /// Which workflow with which recipe, and what it may do.
 #[derive(Clone, Debug, Args)]
 pub struct Selection {
-    /// The workflow: conformance, training or inference, or the path of a workflow file.
+    /// The workflow: conformance, training or inference, or the path of a workflow file; without it, that of the recipe's intent,
+    /// else conformance.
     #[arg(value_name = "WORKFLOW")]
-    pub workflow: String,
+    pub workflow: Option<String>,
     /// The recipe: the name of a shipped one, a file, `-`, https://… or cm://NAMESPACE/NAME; without it, the shipped one that the cluster fits.
     #[arg(short, long, env = "SEATRIAL_RECIPE", value_name = "NAME|SOURCE")]
     pub recipe: Option<String>,
@@ -38,6 +41,9 @@ pub struct Selection {
     /// How many seconds set-up waits for the cluster to settle.
     #[arg(long, value_name = "SECONDS", default_value_t = 60, env = "SEATRIAL_SETTLE")]
     pub settle: u64,
+    /// Whether GPU nodes are asked for their facts.
+    #[command(flatten)]
+    pub asked: Asked,
     /// How our pods look on this cluster.
     #[command(flatten)]
     pub pods: PodArgs,
@@ -55,11 +61,13 @@ impl Selection {
     /// # Errors
     /// A usage error with file, line, column and the nearest known name.
     pub async fn read(&self, global: &Global) -> Result<(Loaded, Option<LoadedRecipe>)> {
-        let workflow = Loaded::read(&self.workflow)?;
         let recipe = match &self.recipe {
             Some(recipe) => Some(global.read_recipe(recipe).await?),
             None => None,
         };
+        let intent = recipe.as_ref().and_then(|recipe| recipe.recipe.spec.criteria.get("intent"));
+        let intent = intent.filter(|intent| data::workflow_names().contains(intent));
+        let workflow = Loaded::read(self.workflow.as_deref().or(intent).unwrap_or("conformance"))?;
         Ok((workflow, recipe))
     }
 
@@ -70,6 +78,7 @@ impl Selection {
     pub fn inputs(&self, workflow: Loaded, recipe: LoadedRecipe, publishing: Publishing) -> Result<Inputs> {
         Ok(Inputs {
             pods: self.pods.options()?,
+            node_facts: self.asked.options(self.pods.options()?)?,
             behavioral: self.behavioral_tests,
             max_gpus: self.max_gpus,
             settle: Duration::from_secs(self.settle),

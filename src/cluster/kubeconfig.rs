@@ -160,9 +160,11 @@ pub(super) fn unusable(error: kube::Error, doing: &str, program: Option<&str>) -
                 .hint(format!("log in again: {program} says how"))
         }
         kube::Error::Auth(_) => trouble::explain(error, doing),
-        other => {
-            Error::usage(format!("{doing}: {}", trouble::root_cause(&other))).hint("look at the certificates and keys in the kubeconfig")
-        }
+        other => match missing_file(&other) {
+            Some(file) => Error::usage(format!("{doing}: the kubeconfig names the file {file}, which cannot be read")).hint(ELSEWHERE),
+            None => Error::usage(format!("{doing}: {}", trouble::root_cause(&other)))
+                .hint("look at the certificates and keys in the kubeconfig"),
+        },
     }
 }
 

@@ -38,7 +38,7 @@ pub enum Given {
 impl Entry {
     /// The entries of a section.
     #[must_use]
-    pub fn section(&self) -> Option<&[Entry]> {
+    pub fn section(&self) -> Option<&[Self]> {
         match &self.given {
             Given::Section(entries) => Some(entries),
             _ => None,

@@ -42,7 +42,7 @@ pub fn base_access(own_namespace: bool) -> Vec<Access> {
 /// # Errors
 /// An internal error for an unknown step; workflows are checked when they are read.
 pub fn accesses(inputs: &Inputs, own_namespace: bool) -> Result<Vec<Access>> {
-    let mut accesses = if inputs.behavioral { base_access(own_namespace) } else { Vec::new() };
+    let mut accesses = if inputs.creates() { base_access(own_namespace) } else { Vec::new() };
     for spec in &inputs.workflow.workflow.spec.steps {
         accesses.extend((steps::find(&spec.id)?.access)(inputs, spec));
     }
@@ -66,13 +66,13 @@ pub async fn ask(cluster: &Cluster, look: &Snapshot, inputs: &Inputs, place: &sc
     let accesses = cluster.as_served(accesses(inputs, place.namespace.is_none())?).await.context("ask what we may do")?;
     let missing = cluster.missing(&accesses, &place.namespace(), &place.lock_namespace()).await.context("ask what we may do")?;
     findings.add(permissions_line(&accesses, &missing));
-    if let (true, Some(namespace)) = (inputs.behavioral, &place.namespace) {
-        if cluster.get("v1", "Namespace", None, namespace).await.context("look for the namespace")?.is_none() {
-            findings.add(
-                Line::missing("namespace", Kind::NotFound, format!("there is no namespace {namespace}"))
-                    .fix(format!("kubectl create namespace {namespace}")),
-            );
-        }
+    if let (true, Some(namespace)) = (inputs.behavioral, &place.namespace)
+        && cluster.get("v1", "Namespace", None, namespace).await.context("look for the namespace")?.is_none()
+    {
+        findings.add(
+            Line::missing("namespace", Kind::NotFound, format!("there is no namespace {namespace}"))
+                .fix(format!("kubectl create namespace {namespace}")),
+        );
     }
     if inputs.behavioral {
         let dra = probe::dra_api_version(cluster).await.context("ask what we may create")?;

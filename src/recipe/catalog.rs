@@ -5,6 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::LazyLock;
 
 use crate::error::{Error, Result};
+use crate::recipe::API_VERSION;
 use crate::recipe::criteria::{Criteria, DIMENSIONS, Words};
 use crate::recipe::infer;
 use crate::recipe::load::{self, Document, LoadedRecipe, Origin};
@@ -12,7 +13,7 @@ use crate::recipe::overlay::{Overlay, Part};
 use crate::recipe::resolve::{self, Resolved};
 use crate::snapshot::Snapshot;
 use crate::ui::printable;
-use crate::{data, files, limits};
+use crate::{data, files, limits, yaml};
 
 /// The folder of the overlays.
 const OVERLAYS: &str = "overlays";
@@ -59,10 +60,7 @@ impl Catalog {
         }
         let mut parts = Vec::new();
         for (place, text) in texts.values() {
-            match load::parse(text, place)? {
-                Document::Overlay(overlay) => parts.push(Part::of(*overlay, place)?),
-                _ => return Err(Error::usage(format!("{place} is no overlay")).hint("complete recipes lie one folder up")),
-            }
+            parts.push(Part::of(overlay(text, place)?, place)?);
         }
         let mut catalog = Self { parts: Vec::new(), recipes, data: data.map(Path::to_owned) };
         catalog.set(parts)?;
@@ -291,11 +289,30 @@ impl Catalog {
         Error::usage(format!("there is no recipe `{}`", printable(name))).did_you_mean(name, names, printable(&otherwise))
     }
 
+    /// Check ids that an overlay and its bases add.
+    #[must_use]
+    pub fn checks_of(&self, part: &Part) -> usize {
+        part.checks() + self.bases(part).map(Part::checks).sum::<usize>()
+    }
+
     /// The bases of an overlay, the nearest first.
     pub(super) fn bases<'a>(&'a self, part: &'a Part) -> impl Iterator<Item = &'a Part> {
         std::iter::successors(part.base.as_deref().and_then(|base| self.part(base)), |part| {
             part.base.as_deref().and_then(|base| self.part(base))
         })
+    }
+}
+
+/// Reads an overlay. One of ours is read in one go; where that fails, a closer look says why, or finds one of another tool.
+fn overlay(text: &str, place: &str) -> Result<Overlay> {
+    if let Ok(overlay) = yaml::from_str::<Overlay>(text, place)
+        && overlay.api_version == API_VERSION
+    {
+        return Ok(overlay);
+    }
+    match load::parse(text, place)? {
+        Document::Overlay(overlay) => Ok(*overlay),
+        _ => Err(Error::usage(format!("{place} is no overlay")).hint("complete recipes lie one folder up")),
     }
 }
 

@@ -197,7 +197,7 @@ impl Part {
     #[must_use]
     pub fn idle_removals(&self, catalog: &Catalog) -> Vec<String> {
         let others = |removal: &&Removal| {
-            let set = |part: &Part| part.name != self.name && part.leaves.keys().any(|path| removal.hits(path));
+            let set = |part: &Self| part.name != self.name && part.leaves.keys().any(|path| removal.hits(path));
             !catalog.parts().iter().any(set)
         };
         self.removals.iter().filter(others).map(Removal::shown).collect()

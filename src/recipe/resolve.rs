@@ -35,6 +35,8 @@ pub struct Applied {
     pub criteria: Criteria,
     /// How specific it counts.
     pub specificity: usize,
+    /// True if it is only a base of others.
+    pub mixin: bool,
 }
 
 /// What became of one value.
@@ -107,7 +109,12 @@ pub fn resolve(catalog: &Catalog, query: &Criteria) -> Result<Resolved> {
     let leaves: Leaves = entries.iter().filter_map(|(path, entry)| Some((path.clone(), entry.value.clone()?))).collect();
     let mut applied: Vec<Applied> = Vec::new();
     for layer in &layers {
-        applied.push(Applied { name: layer.part.name.clone(), criteria: layer.part.criteria.clone(), specificity: layer.specificity });
+        applied.push(Applied {
+            name: layer.part.name.clone(),
+            criteria: layer.part.criteria.clone(),
+            specificity: layer.specificity,
+            mixin: layer.part.mixin,
+        });
     }
     let mut recipe = recipe(&leaves, query, &applied)?;
     // What was taken out is provided by other means, so nothing waits for it.
@@ -210,25 +217,23 @@ pub(super) fn uncovered(catalog: &Catalog, query: &Criteria) -> Vec<(&'static st
 
 /// Every stated dimension must be one that an applied overlay is for.
 fn covered(catalog: &Catalog, query: &Criteria) -> Result<()> {
-    for (dimension, value) in uncovered(catalog, query) {
-        let parts = catalog.parts().iter().filter(|part| !part.mixin);
-        let with = |part: &&Part| part.criteria.stated().iter().any(|(stated, own)| *stated == dimension && *own == value);
-        let near: Vec<String> = parts.clone().filter(with).map(|part| part.criteria.in_words()).collect();
-        let error = Error::usage(format!("no recipe is for {}: nothing covers {dimension} {value}", query.in_words()));
-        if !near.is_empty() {
-            return Err(error.hint(format!("{dimension} {value} is there together with: {}", near.join("; "))));
-        }
-        let mut values: Vec<String> = if DIMENSIONS.contains(&dimension) {
-            parts.filter_map(|part| part.criteria.get(dimension).map(str::to_owned)).collect()
-        } else {
-            parts.filter_map(|part| part.criteria.nodes.map(|nodes| format!("{nodes} and more"))).collect()
-        };
-        values.sort();
-        values.dedup();
-        let there = if values.is_empty() { "nothing".to_owned() } else { values.join(", ") };
-        return Err(error.hint(format!("for {dimension} there is: {there}; leave it out, or add an overlay with --data DIR")));
+    let Some((dimension, value)) = uncovered(catalog, query).into_iter().next() else { return Ok(()) };
+    let parts = catalog.parts().iter().filter(|part| !part.mixin);
+    let with = |part: &&Part| part.criteria.stated().iter().any(|(stated, own)| *stated == dimension && *own == value);
+    let near: Vec<String> = parts.clone().filter(with).map(|part| part.criteria.in_words()).collect();
+    let error = Error::usage(format!("no recipe is for {}: nothing covers {dimension} {value}", query.in_words()));
+    if !near.is_empty() {
+        return Err(error.hint(format!("{dimension} {value} is there together with: {}", near.join("; "))));
     }
-    Ok(())
+    let mut values: Vec<String> = if DIMENSIONS.contains(&dimension) {
+        parts.filter_map(|part| part.criteria.get(dimension).map(str::to_owned)).collect()
+    } else {
+        parts.filter_map(|part| part.criteria.nodes.map(|nodes| format!("{nodes} and more"))).collect()
+    };
+    values.sort();
+    values.dedup();
+    let there = if values.is_empty() { "nothing".to_owned() } else { values.join(", ") };
+    Err(error.hint(format!("for {dimension} there is: {there}; leave it out, or add an overlay with --data DIR")))
 }
 
 /// Refuses two overlays of the same specificity, neither of them a base of the other, that set the same thing differently.

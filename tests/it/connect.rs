@@ -11,13 +11,14 @@ use crate::support::Bin;
 use crate::support::cluster::{LeasedCluster, lease};
 
 /// A real CONNECT proxy on this machine: whatever host is asked for, its port is looked for here. Its thread ends with the tests.
-struct Proxy {
-    address: String,
+pub(crate) struct Proxy {
+    /// Host and port.
+    pub(crate) address: String,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl Proxy {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -31,7 +32,7 @@ impl Proxy {
         Self { address, asked }
     }
 
-    fn asked(&self) -> Vec<String> {
+    pub(crate) fn asked(&self) -> Vec<String> {
         std::mem::take(&mut self.asked.lock().expect("is not poisoned"))
     }
 }

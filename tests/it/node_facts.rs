@@ -295,6 +295,31 @@ async fn nothing_is_left_of_an_asker_that_was_interrupted_or_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn validate_judges_constraints_by_facts_that_it_asks_nodes_for() {
+    let cluster = lease().await;
+    let Some(plan) = plan(&cluster, "real-1") else { return };
+    let _node = plan.start(1);
+    let verdict = |value: &str, flags: &[&str], code: i32| {
+        let bin = Bin::seatrial();
+        let constraint = format!("{{name: GPU.smi.driver, value: \"{value}\", quantifier: any}}");
+        let recipe = format!(
+            "apiVersion: seatrial.dev/v1alpha1\nkind: Recipe\nmetadata: {{name: driver}}\nspec:\n  criteria: {{accelerator: h100}}\n  \
+             vendor: nvidia\n  constraints: [{constraint}]\n"
+        );
+        std::fs::write(bin.folder().join("r.yaml"), recipe).expect("is written");
+        let common = ["validate", "-r", "./r.yaml", "--namespace", "default", "--node-selector", "kubernetes.io/hostname=real-1"];
+        let ran = bin.args(common).args(flags).args([Path::new("--kubeconfig"), &cluster.kubeconfig()]).exits(code);
+        let report: Value = serde_json::from_str(&ran.stdout).expect("is JSON");
+        report["results"]["tests"][0]["message"].as_str().expect("text").to_owned()
+    };
+    let asking = ["--node-facts", "--image", IMAGE];
+    assert!(verdict(">= 570", &asking, 0).contains("570.86.15"));
+    assert!(verdict(">= 580", &asking, 1).contains("570.86.15"));
+    assert!(verdict(">= 570", &[], 1).contains("--node-facts"), "nobody asked");
+    assert_eq!(cluster.left(), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn amd_nodes_are_asked_with_exactly_the_printed_roles() {
     let cluster = lease().await;
     let Some(plan) = NodePlan::new(&cluster, "real-1") else { return };

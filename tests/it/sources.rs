@@ -82,3 +82,61 @@ async fn maps_of_others_are_read_and_not_overwritten_and_what_is_in_the_way_is_n
     let all: Value = cluster.get(&["configmaps", "-n", "default"]);
     assert!(!all.to_string().contains("\"new\""));
 }
+
+/// A real HTTPS server on this machine, for `documents.example.com`, and the certificate to trust; its threads end with the tests.
+fn https_server(body: &'static str, folder: &std::path::Path) -> (u16, std::path::PathBuf) {
+    use std::io::{Read, Write};
+    use std::sync::Arc;
+
+    let made = rcgen::generate_simple_self_signed(["documents.example.com".to_owned(), "localhost".to_owned()]).expect("a certificate");
+    let trusted = folder.join("ca.pem");
+    std::fs::write(&trusted, made.cert.pem()).expect("is written");
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()).into();
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .expect("a configuration");
+    let config = Arc::new(config);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut tls = rustls::ServerConnection::new(config.clone()).expect("a connection");
+            let mut tls = rustls::Stream::new(&mut tls, &mut stream);
+            let mut buffer = [0; 4096];
+            // One request of a few hundred bytes, one answer.
+            if tls.read(&mut buffer).is_ok_and(|count| count > 0) {
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+                tls.write_all(format!("{head}{body}").as_bytes()).and_then(|()| tls.flush()).unwrap_or(());
+            }
+        }
+    });
+    (port, trusted)
+}
+
+#[test]
+fn a_recipe_is_read_from_the_web_also_through_a_proxy_and_never_without_trust() {
+    use crate::connect::Proxy;
+    use crate::support::Bin;
+
+    let folder = tempfile::tempdir().expect("a directory");
+    let (port, trusted) = https_server("kind: Recip\n", folder.path());
+    // What it says of the document shows that it was read.
+    let plan = |host: &str| {
+        let address = format!("https://{host}:{port}/r.yaml");
+        Bin::seatrial().args(["plan", "conformance", "--recipe", &address]).env("SSL_CERT_FILE", &trusted)
+    };
+    let ran = plan("localhost").exits(2);
+    assert!(ran.stderr.contains(&format!("https://localhost:{port}/r.yaml")) && ran.stderr.contains("apiVersion"), "{}", ran.stderr);
+    let proxy = Proxy::start();
+    let ran = plan("documents.example.com").env("HTTPS_PROXY", format!("http://{}", proxy.address)).exits(2);
+    assert!(ran.stderr.contains("https://documents.example.com:") && ran.stderr.contains("apiVersion"), "{}", ran.stderr);
+    assert_eq!(proxy.asked(), [format!("documents.example.com:{port}")]);
+    // Without trust in its certificate, nothing is read.
+    let ran = Bin::seatrial().args(["plan", "conformance", "--recipe", &format!("https://localhost:{port}/r.yaml")]).exits(6);
+    assert!(ran.stderr.contains("SSL_CERT_FILE"), "{}", ran.stderr);
+    let ran = Bin::seatrial().args(["plan", "conformance", "--recipe", "http://example.com/r.yaml"]).exits(2);
+    assert!(ran.stderr.contains("https://example.com/r.yaml"), "{}", ran.stderr);
+}
