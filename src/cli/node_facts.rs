@@ -141,10 +141,12 @@ impl Flags {
         };
         permitted(cluster, &place, options.mode).await?;
         trial::sweep(cluster, &place.run, &cx.ui).await?;
+        // From before anything is there to be left.
+        let signalled = signals();
         let scratch = Scratch::open(cluster, place).await?;
         let gathered = tokio::select! {
             biased;
-            () = signalled() => Err(Error::new(Kind::Interrupted, "interrupted while nodes were asked for their facts")),
+            () = signalled => Err(Error::new(Kind::Interrupted, "interrupted while nodes were asked for their facts")),
             gathered = node_facts::gather(cluster, &scratch, snapshot, &options, &cx.ui) => gathered,
         };
         cx.ui.clear_live();
@@ -181,14 +183,15 @@ async fn permitted(cluster: &Cluster, place: &Place, mode: Mode) -> Result<()> {
         .hint("`seatrial rbac WORKFLOW --node-facts` prints the roles; give them to the user of this kubeconfig context"))
 }
 
-/// Resolves at the first SIGINT or SIGTERM; never, where they cannot be caught.
-async fn signalled() {
+/// Takes SIGINT and SIGTERM from now on; what it gives resolves at the first of them, or never where they cannot be caught.
+fn signals() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+    let caught = signal(SignalKind::interrupt()).and_then(|interrupt| Ok((interrupt, signal(SignalKind::terminate())?)));
+    async move {
+        let Ok((mut interrupt, mut terminate)) = caught else { return std::future::pending().await };
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
     }
 }

@@ -177,7 +177,8 @@ async fn ask(
 async fn visit(visit: Visit<'_>) -> Reading<Facts> {
     match visit.facts().await {
         Ok(facts) => Reading::Value(facts),
-        Err(error) => Reading::Unavailable(error.chain()),
+        // The same trouble is the same reading, whichever run had it.
+        Err(error) => Reading::Unavailable(error.chain().replace(visit.scratch.run(), "<run>")),
     }
 }
 

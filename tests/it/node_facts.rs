@@ -56,6 +56,8 @@ fn plan<'a>(cluster: &'a LeasedCluster, name: &str) -> Option<NodePlan<'a>> {
 struct Asked {
     /// Facts by node, as in the document.
     facts: BTreeMap<String, Value>,
+    /// What their hardware is said to be.
+    hardware: BTreeMap<String, Value>,
     stderr: String,
 }
 
@@ -66,7 +68,8 @@ impl Asked {
         let snapshot: Value = serde_json::from_str(&ran.stdout).expect("is JSON");
         let nodes = snapshot["nodes"]["value"].as_array().expect("a list");
         let name = |node: &Value| node["name"].as_str().expect("has a name").to_owned();
-        Self { facts: nodes.iter().map(|node| (name(node), node["facts"].clone())).collect(), stderr: ran.stderr }
+        let field = |field: &str| nodes.iter().map(|node| (name(node), node[field].clone())).collect();
+        Self { facts: field("facts"), hardware: field("hardware"), stderr: ran.stderr }
     }
 
     #[track_caller]
@@ -136,6 +139,7 @@ async fn containers_with_a_gpu_say_what_they_see_restricted_and_within_a_quota()
     // One that is set up otherwise is seen to be.
     assert_eq!((&gpu["ecc"]["value"], &asked.gpu("real-2")["ecc"]["value"]), (&"enabled".into(), &"disabled".into()));
     assert_eq!(asked.value("real-1")["pci"]["value"].as_array().map(Vec::len), Some(2), "the whole bus is seen");
+    assert_eq!(asked.hardware["real-1"], "simulated", "devices were seen, and so was the mark");
     for node in ["sim-node-1", "sim-node-4"] {
         asked.refused(node, "not asked for: --node-selector wants pool=real");
     }
@@ -215,11 +219,13 @@ async fn a_node_that_does_not_answer_is_named_with_the_reason() {
     fails(STAND_IN, &[], "the log holds piece 1 of the facts twice");
 
     // kwok says of its pods that they run; nobody ever hears of them.
-    let silent = Bin::seatrial().args(["snapshot", "--node-facts", "--image", IMAGE, "--node-timeout", "8"]);
+    let flags = ["--node-facts", "--image", IMAGE, "--node-timeout", "8", "--namespace", "default"];
+    let silent = Bin::seatrial().args(["snapshot"]).args(flags);
     let silent = Asked::of(silent.args([Path::new("--kubeconfig"), &kubeconfig]), 0);
     silent.value("real-1");
     for node in ["sim-node-1", "sim-node-2", "sim-node-3", "sim-node-4"] {
-        silent.refused(node, "its pod is said to run and has not ended within 8 s; read the log of container facts of pod");
+        let why = "its pod is said to run and has not ended within 8 s; read the log of container facts of pod default/node-facts-<run>-";
+        silent.refused(node, why);
     }
     assert_eq!(cluster.left(), "");
 

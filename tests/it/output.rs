@@ -152,6 +152,9 @@ pub(crate) fn less(roles: &str, verb: &str, resource: &str) -> String {
                 rule["verbs"].as_array_mut().expect("verbs").retain(|have| have != verb);
             }
         }
+        if let Some(rules) = document.get_mut("rules").and_then(Value::as_array_mut) {
+            rules.retain(|rule| rule["verbs"] != json!([]));
+        }
         documents.push(document);
     }
     json!({"apiVersion": "v1", "kind": "List", "items": documents}).to_string()

@@ -45,6 +45,12 @@ impl<'a> NodePlan<'a> {
             left_out("a real node needs root");
             return None;
         }
+        let namespaces = ["--mount", "--net", "--pid", "--uts", "--ipc", "--cgroup", "--fork", "true"];
+        if !["unshare", "ip", "setpriv", "openssl", "strip"].iter().all(|tool| runs(tool, &["--version"])) || !runs("unshare", &namespaces)
+        {
+            left_out("a real node needs unshare, ip, setpriv, openssl and strip, and namespaces that this process may make");
+            return None;
+        }
         if !Path::new("/sys/fs/cgroup/memory/cgroup.procs").exists() {
             left_out("a real node is built for cgroup v1, which this machine does not have");
             return None;
@@ -181,6 +187,11 @@ impl Drop for RealNode<'_> {
         // It ends by itself; what it came to is in nobody's interest any more.
         let _ = self.keeper.wait();
     }
+}
+
+/// True if a program is here and ends well.
+fn runs(program: &str, arguments: &[&str]) -> bool {
+    Command::new(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
 fn write_tool(dir: &Path, name: &str, script: &str) {
