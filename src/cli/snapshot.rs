@@ -105,11 +105,16 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
 
 async fn take(args: Take, cx: Cx) -> Result<Exit> {
     let snapshot = if args.host { of_host(&cx).await } else { cx.global.look(&cx.ui).await?.1 };
+    // Before anything is written: an earlier snapshot is not replaced by one that is worth nothing.
+    snapshot::collect::check(&snapshot)?;
     let snapshot = args.write.redacted(snapshot, &cx)?;
     let text = args.write.text(&snapshot, &cx)?;
     match &args.write.output {
         Some(path) => files::write(path, text.as_bytes())?,
         None => cx.ui.artefact(&text),
+    }
+    for gap in show::gaps(&snapshot).iter().filter(|_| snapshot.host.is_none()) {
+        cx.ui.warn(format!("not read: {gap}"));
     }
     for line in odd_ones(&snapshot) {
         cx.ui.warn(line);
