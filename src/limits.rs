@@ -26,6 +26,8 @@ pub const REDACT_KEY_BYTES: usize = 16;
 pub const SYSCTLS: usize = 20_000;
 /// Nesting of directories below the root for kernel settings; the deepest has six.
 pub const SYSCTL_DEPTH: usize = 12;
+/// Links that are followed one after another, as the kernel limits them, and less.
+pub const LINKS: usize = 8;
 /// Nesting of a tool's XML; nvidia-smi's has five.
 pub const XML_DEPTH: usize = 32;
 

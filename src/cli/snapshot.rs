@@ -124,8 +124,12 @@ async fn take(args: Take, cx: Cx) -> Result<Exit> {
     for gap in show::gaps(&snapshot).iter().filter(|_| snapshot.host.is_none()) {
         cx.ui.warn(format!("not read: {gap}"));
     }
-    for line in odd_ones(&snapshot) {
-        cx.ui.warn(line);
+    let (odd, usual): (Vec<_>, Vec<_>) = groups::groups(&snapshot).into_iter().partition(|group| !group.odd.is_empty());
+    for line in groups::lines(&usual) {
+        cx.ui.line(line);
+    }
+    for group in &odd {
+        cx.ui.warn(odd_one(group));
     }
     cx.ui.line(format!("snapshot {}   {} hardware", Digest::of_json(&snapshot)?, snapshot.cluster.hardware.word()));
     Ok(exit)
@@ -143,21 +147,12 @@ async fn of_host(cx: &Cx) -> Snapshot {
     snapshot
 }
 
-/// Lines on groups of nodes that are not as the others of their kind.
-fn odd_ones(snapshot: &Snapshot) -> Vec<String> {
-    let groups: Vec<_> = groups::groups(snapshot).into_iter().filter(|group| !group.odd.is_empty()).collect();
-    let line = |group: &groups::Group| {
-        let ways: Vec<String> = group
-            .odd
-            .iter()
-            .map(|one| {
-                let word = |value: &Option<String>| value.clone().unwrap_or_else(|| "not known".to_owned());
-                format!("{} {} (usual: {}, {} nodes)", one.what, word(&one.here), word(&one.usual), one.nodes)
-            })
-            .collect();
-        format!("odd: {}: {}", groups::some_of(&group.nodes), ways.join("; "))
-    };
-    groups.iter().map(line).collect()
+/// A line on a group of nodes that are not as the others of their kind.
+fn odd_one(group: &groups::Group) -> String {
+    let word = |value: &Option<String>| value.clone().unwrap_or_else(|| "not known".to_owned());
+    let way = |one: &groups::Difference| format!("{} {} (usual: {}, {} nodes)", one.what, word(&one.here), word(&one.usual), one.nodes);
+    let ways: Vec<String> = group.odd.iter().map(way).collect();
+    format!("odd: {}: {}", groups::some_of(&group.nodes), ways.join("; "))
 }
 
 impl Write {

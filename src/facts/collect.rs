@@ -54,9 +54,21 @@ impl Root {
             _ => format!("{path} cannot be read: {error}"),
         };
         let mut bytes = Vec::new();
-        let file = File::open(self.join(path)).map_err(why)?;
+        let file = File::open(self.followed(path)).map_err(why)?;
         file.take(limits::FACT_BYTES).read_to_end(&mut bytes).map_err(why)?;
         Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
+    }
+
+    /// A path below the root whose links, if they name an absolute path, stay below the root: a mounted host's `/etc/os-release` is not ours.
+    fn followed(&self, path: &str) -> PathBuf {
+        let mut found = self.join(path);
+        for _ in 0..limits::LINKS {
+            match fs::read_link(&found) {
+                Ok(target) if target.is_absolute() && !target.starts_with(&self.path) => found = self.join(&target.to_string_lossy()),
+                _ => break,
+            }
+        }
+        found
     }
 
     /// A file's text, or nothing where there is none.

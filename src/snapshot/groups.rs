@@ -96,7 +96,11 @@ fn odd(group: &Group, all: &[Group]) -> Vec<Difference> {
     let usual = all.iter().filter(same_kind).max_by_key(|other| other.nodes.len());
     let Some(usual) = usual.filter(|usual| usual.nodes.len() > group.nodes.len()) else { return Vec::new() };
     let names: BTreeSet<&'static str> = group.fingerprint.keys().chain(usual.fingerprint.keys()).copied().collect();
-    let differs = |what: &&'static str| group.fingerprint.get(what) != usual.fingerprint.get(what);
+    // Knowing more of a node than of the others does not make it odd.
+    let differs = |what: &&'static str| {
+        let usual = usual.fingerprint.get(what);
+        usual.is_some() && group.fingerprint.get(what) != usual
+    };
     let difference = |what: &'static str| Difference {
         what,
         here: group.fingerprint.get(what).cloned(),
@@ -124,7 +128,9 @@ fn fingerprint(machine: &Machine<'_>) -> Fingerprint {
     if has_gpus {
         put("driver", &readings_gpu::driver(machine).0);
         put("gpus", &readings_gpu::node(machine, "smi", "gpu-count").0);
-        put("product", &tally(machine, |gpu| gpu.product.clone()).unwrap_or_else(|| readings_gpu::node(machine, "smi", "gpu.model").0));
+        let product = tally(machine, |gpu| gpu.product.clone()).unwrap_or_else(|| readings_gpu::node(machine, "smi", "gpu.model").0);
+        // Labels have no spaces, where tools and devices have some.
+        put("product", &product.map(|name| name.replace(' ', "-")));
         for (what, of) in OF_EACH {
             if let Some(reading) = tally(machine, of) {
                 put(what, &reading);
@@ -156,5 +162,55 @@ fn tally(machine: &Machine<'_>, of: impl Fn(&Gpu) -> Reading<String>) -> Option<
         None => None,
         Some(only) if counts.len() == 1 => (only != "not known").then(|| Reading::Value(only.clone())),
         Some(_) => Some(Reading::Value(all.join(", "))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn snapshot(nodes: &[(&str, &str, &str)]) -> Snapshot {
+        let node = |(name, product, driver): &(&str, &str, &str)| {
+            let mut labels = json!({});
+            if !driver.is_empty() {
+                labels["nvidia.com/cuda.driver-version.full"] = json!(driver);
+            }
+            json!({"name": name, "hardware": "unknown", "marks": [], "labels": labels, "taints": [], "unschedulable": false, "capacity": {},
+                "allocatable": {}, "conditions": {}, "versions": {"architecture": "amd64"},
+                "gpus": {"vendor": "nvidia", "labelCount": 8, "product": product}})
+        };
+        let mut snapshot = Snapshot::without_cluster("x");
+        let nodes: Vec<_> = nodes.iter().map(node).collect();
+        snapshot.nodes = serde_json::from_value(json!({"value": nodes})).expect("nodes");
+        snapshot
+    }
+
+    fn odd_names(snapshot: &Snapshot) -> Vec<String> {
+        groups(snapshot).into_iter().filter(|group| !group.odd.is_empty()).flat_map(|group| group.nodes).collect()
+    }
+
+    #[test]
+    fn one_node_with_another_driver_is_odd_and_says_how() {
+        let snapshot = snapshot(&[("a", "H100", "580.1"), ("b", "H100", "580.1"), ("c", "H100", "570.9"), ("d", "A100", "570.9")]);
+        let groups = groups(&snapshot);
+        let odd: Vec<_> = groups.iter().filter(|group| !group.odd.is_empty()).collect();
+        assert_eq!(odd.len(), 1, "another product is another kind: {groups:?}");
+        let expected = Difference { what: "driver", here: Some("570.9".to_owned()), usual: Some("580.1".to_owned()), nodes: 2 };
+        assert_eq!((odd[0].nodes.as_slice(), odd[0].odd.as_slice()), (["c".to_owned()].as_slice(), [expected].as_slice()));
+        assert!(lines(&groups).iter().any(|line| line == "    odd: driver 570.9, where 2 nodes have 580.1"));
+    }
+
+    #[test]
+    fn two_equal_halves_are_not_odd_and_knowing_more_is_not_either() {
+        assert_eq!(odd_names(&snapshot(&[("a", "H100", "1.0"), ("b", "H100", "2.0")])), [""; 0]);
+        assert_eq!(odd_names(&snapshot(&[("a", "H100", ""), ("b", "H100", ""), ("c", "H100", "2.0")])), [""; 0]);
+        assert_eq!(
+            odd_names(&snapshot(&[("a", "H100", "1.0"), ("b", "H100", "1.0"), ("c", "H100", "")])),
+            ["c"],
+            "it cannot say its driver"
+        );
+        assert_eq!(odd_names(&snapshot(&[("a", "NVIDIA-H100", "1.0"), ("b", "NVIDIA H100", "1.0")])), [""; 0], "one product, spelt twice");
     }
 }

@@ -334,6 +334,14 @@ async fn amd_gpus_are_read_in_both_shapes() {
 }
 
 #[tokio::test]
+async fn links_of_a_mounted_machine_stay_in_it() {
+    let machine = Machine::new();
+    fs::rename(machine.path("/etc/os-release"), machine.path("/etc/its-own")).expect("is moved");
+    symlink("/etc/its-own", machine.path("/etc/os-release")).expect("a link");
+    assert_eq!(machine.facts().await.os_release.value().map(|release| release["VERSION_ID"].clone()), Some("24.04".to_owned()));
+}
+
+#[tokio::test]
 async fn this_machine_itself_can_be_read() {
     let facts = facts::collect(&Root::here(View::Host)).await;
     assert!(facts.kernel.value().is_some_and(|kernel| !kernel.is_empty()));
