@@ -6,6 +6,7 @@ pub mod config;
 pub mod evidence;
 pub mod explain;
 pub mod list;
+pub mod node_facts;
 pub mod look;
 pub mod man;
 mod parse;
@@ -77,9 +78,9 @@ enum Command {
     Snapshot(snapshot::Args),
     Plan(plan::Args),
     Preflight(preflight::Args),
-    Run(run::Args),
+    Run(Box<run::Args>),
     Validate(Box<validate::Args>),
-    Recipe(recipe::Args),
+    Recipe(Box<recipe::Args>),
     /// Work with signed evidence: verify, publish, make keys.
     Evidence(evidence::Args),
     /// Start, stop and load a simulated GPU cluster on this machine.
@@ -88,6 +89,7 @@ enum Command {
     Explain(explain::Args),
     Rbac(rbac::Args),
     Cleanup(cleanup::Args),
+    NodeFacts(node_facts::Args),
     /// Show settings: flags, variables, seatrial.yaml, defaults.
     Config(config::Args),
     Completions(completions::Args),
@@ -155,15 +157,16 @@ async fn exec(command: Option<Command>, cx: Cx) -> Result<Exit> {
         Command::Snapshot(args) => snapshot::exec(args, cx).await,
         Command::Plan(args) => plan::exec(args, cx).await,
         Command::Preflight(args) => preflight::exec(args, cx).await,
-        Command::Run(args) => run::exec(args, cx).await,
+        Command::Run(args) => run::exec(*args, cx).await,
         Command::Validate(args) => validate::exec(*args, cx).await,
-        Command::Recipe(args) => recipe::exec(args, cx).await,
+        Command::Recipe(args) => recipe::exec(*args, cx).await,
         Command::Evidence(args) => evidence::exec(args, cx).await,
         Command::Sim(args) => sim::exec(args, cx).await,
         Command::List(args) => list::exec(args, cx).await,
         Command::Explain(args) => explain::exec(args, cx).await,
         Command::Rbac(args) => rbac::exec(args, cx).await,
         Command::Cleanup(args) => cleanup::exec(args, cx).await,
+        Command::NodeFacts(args) => node_facts::exec(args, cx).await,
         Command::Config(args) => config::exec(args, cx).await,
         Command::Completions(args) => completions::exec(args, cx).await,
         Command::Man(args) => man::exec(args, cx).await,

@@ -92,7 +92,7 @@ fn is_ours(arg: &Arg) -> bool {
 
 /// The commands below one, depth first: what each is for, how it is called, its options.
 fn section(command: &Command, path: &str, global: &BTreeSet<String>, page: &mut String) {
-    for below in command.get_subcommands().filter(|below| below.get_name() != "help") {
+    for below in command.get_subcommands().filter(|below| below.get_name() != "help" && !below.is_hide_set()) {
         let path = format!("{path} {}", below.get_name());
         let about = below.get_long_about().or(below.get_about()).map(ToString::to_string).unwrap_or_default();
         let usage = below.clone().render_usage().to_string();

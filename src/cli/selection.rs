@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use crate::cli::node_facts::Asked;
 use crate::cli::pods::PodArgs;
 use crate::cli::{Cx, Global};
 use crate::cluster::{Cluster, Target};
@@ -40,6 +41,9 @@ pub struct Selection {
     /// How many seconds set-up waits for the cluster to settle.
     #[arg(long, value_name = "SECONDS", default_value_t = 60, env = "SEATRIAL_SETTLE")]
     pub settle: u64,
+    /// Whether GPU nodes are asked for their facts.
+    #[command(flatten)]
+    pub asked: Asked,
     /// How our pods look on this cluster.
     #[command(flatten)]
     pub pods: PodArgs,
@@ -74,6 +78,7 @@ impl Selection {
     pub fn inputs(&self, workflow: Loaded, recipe: LoadedRecipe, publishing: Publishing) -> Result<Inputs> {
         Ok(Inputs {
             pods: self.pods.options()?,
+            node_facts: self.asked.options(self.pods.options()?)?,
             behavioral: self.behavioral_tests,
             max_gpus: self.max_gpus,
             settle: Duration::from_secs(self.settle),

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use serde_json::json;
 
-use crate::cli::{Cx, Format as Form};
+use crate::cli::{Cx, Format as Form, node_facts};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::facts::{self, Root, View};
 use crate::snapshot::{self, Snapshot, diff, export, groups, redact, show};
+use crate::source::{self, Artefact, Source};
 use crate::{files, limits, yaml};
 
 /// Take a snapshot of the whole cluster, read-only: nodes, GPUs, DRA pools, workloads with images, definitions, versions.
@@ -34,8 +35,10 @@ enum Sub {
 #[derive(Debug, clap::Args)]
 struct Take {
     /// Look at this machine itself, not at a cluster: kernel, settings, units, GPUs, network.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "node_facts")]
     host: bool,
+    #[command(flatten)]
+    node_facts: node_facts::Flags,
     #[command(flatten)]
     write: Write,
 }
@@ -43,12 +46,12 @@ struct Take {
 /// How a snapshot is written.
 #[derive(Debug, clap::Args)]
 struct Write {
-    /// Write to this file instead of stdout.
-    #[arg(short, long, value_name = "FILE")]
-    output: Option<PathBuf>,
-    /// The data format.
-    #[arg(short = 't', long, value_enum, default_value = "json")]
-    format: Format,
+    /// Where it goes: a file, `-`, or cm://NAMESPACE/NAME.
+    #[arg(short, long, value_name = "TARGET", value_parser = source::argument)]
+    output: Option<Source>,
+    /// The data format; otherwise YAML for a file that ends in .yaml or .yml and for a ConfigMap, else JSON.
+    #[arg(short = 't', long, value_enum)]
+    format: Option<Format>,
     /// Take out names of nodes and hosts, addresses, accounts, device ids and secrets; what was taken out is listed in the document.
     #[arg(long)]
     redact: bool,
@@ -70,9 +73,9 @@ enum Format {
 /// Show a snapshot to a person: what was seen, how nodes differ, what could not be read.
 #[derive(Debug, clap::Args)]
 struct Show {
-    /// The snapshot, of seatrial or of NVIDIA AICR; `-` is standard input.
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
+    /// The snapshot, of seatrial or of NVIDIA AICR; a file, `-`, https://… or cm://NAMESPACE/NAME.
+    #[arg(value_name = "SOURCE", value_parser = source::argument)]
+    file: Source,
     /// `text` for a person, `json` for groups and gaps as data.
     #[arg(short = 't', long, value_enum, default_value = "text")]
     format: Form,
@@ -81,12 +84,12 @@ struct Show {
 /// Say what changed between two snapshots, by path.
 #[derive(Debug, clap::Args)]
 struct Diff {
-    /// The earlier snapshot; `-` is standard input.
-    #[arg(value_name = "BEFORE")]
-    before: PathBuf,
+    /// The earlier snapshot; a file, `-`, https://… or cm://NAMESPACE/NAME.
+    #[arg(value_name = "BEFORE", value_parser = source::argument)]
+    before: Source,
     /// The later snapshot.
-    #[arg(value_name = "AFTER")]
-    after: PathBuf,
+    #[arg(value_name = "AFTER", value_parser = source::argument)]
+    after: Source,
     /// Exit with 1 if something changed, and with 3 if there was nothing to compare.
     #[arg(long)]
     fail_on_drift: bool,
@@ -104,18 +107,22 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
 }
 
 async fn take(args: Take, cx: Cx) -> Result<Exit> {
-    let snapshot = if args.host { of_host(&cx).await } else { cx.global.look(&cx.ui).await?.1 };
+    let (snapshot, exit) = if args.host {
+        (of_host(&cx).await, Exit::Ok)
+    } else {
+        let (cluster, mut snapshot) = cx.global.look(&cx.ui).await?;
+        let exit = args.node_facts.add(&cx, &cluster, &mut snapshot).await?;
+        (snapshot, exit)
+    };
     let snapshot = args.write.redacted(snapshot, &cx)?;
     let text = args.write.text(&snapshot, &cx)?;
-    match &args.write.output {
-        Some(path) => files::write(path, text.as_bytes())?,
-        None => cx.ui.artefact(&text),
-    }
+    let artefact = Artefact { text: &text, stem: "snapshot", format: if args.write.format() == Format::Yaml { "yaml" } else { "json" } };
+    args.write.output.as_ref().unwrap_or(&Source::Stdio).write(artefact, &cx.global.target(), &cx.ui).await?;
     for line in odd_ones(&snapshot) {
         cx.ui.warn(line);
     }
     cx.ui.line(format!("snapshot {}   {} hardware", Digest::of_json(&snapshot)?, snapshot.cluster.hardware.word()));
-    Ok(Exit::Ok)
+    Ok(exit)
 }
 
 /// This machine.
@@ -148,6 +155,15 @@ fn odd_ones(snapshot: &Snapshot) -> Vec<String> {
 }
 
 impl Write {
+    fn format(&self) -> Format {
+        let yaml = match &self.output {
+            Some(Source::File(path)) => path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml"),
+            Some(Source::ConfigMap { .. }) => true,
+            _ => false,
+        };
+        self.format.unwrap_or(if yaml { Format::Yaml } else { Format::Json })
+    }
+
     fn redacted(&self, snapshot: Snapshot, cx: &Cx) -> Result<Snapshot> {
         if !self.redact {
             return Ok(snapshot);
@@ -172,7 +188,7 @@ impl Write {
 
     fn text(&self, snapshot: &Snapshot, cx: &Cx) -> Result<String> {
         let failed = |error: serde_json::Error| Error::internal("write the snapshot").because(error);
-        match self.format {
+        match self.format() {
             Format::Json => serde_json::to_string_pretty(snapshot).map_err(failed),
             Format::Yaml => yaml::to_string(snapshot),
             Format::Aicr => {
@@ -186,8 +202,17 @@ impl Write {
     }
 }
 
+/// A snapshot from anywhere.
+///
+/// # Errors
+/// As [`Source::read`] and [`snapshot::parse`].
+pub(crate) async fn read(source: &Source, cx: &Cx) -> Result<Snapshot> {
+    let text = source.read(limits::SNAPSHOT_BYTES, &cx.global.target()).await?;
+    snapshot::parse(text.text, text.name).await
+}
+
 async fn show_file(args: Show, cx: &Cx) -> Result<Exit> {
-    let snapshot = snapshot::load(&args.file).await?;
+    let snapshot = read(&args.file, cx).await?;
     match args.format {
         Form::Text => cx.ui.artefact(&show::lines(&snapshot).join("\n")),
         Form::Json => {
@@ -199,7 +224,7 @@ async fn show_file(args: Show, cx: &Cx) -> Result<Exit> {
 }
 
 async fn compare(args: Diff, cx: &Cx) -> Result<Exit> {
-    let (before, after) = (snapshot::load(&args.before).await?, snapshot::load(&args.after).await?);
+    let (before, after) = (read(&args.before, cx).await?, read(&args.after, cx).await?);
     let drift = diff::diff(&before, &after)?;
     let nothing = drift.nothing_compared(&before, &after);
     match args.format {

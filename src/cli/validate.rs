@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
+use crate::cli::node_facts::Asked;
 use crate::cli::pods::PodArgs;
 use crate::cli::trial::{Conduct, Trial, header};
-use crate::cli::{Cx, reports, without_cluster};
+use crate::cli::{Cx, reports, snapshot as cli_snapshot, without_cluster};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::plan;
@@ -64,6 +65,8 @@ pub struct Args {
     /// The namespace for what we create; otherwise one of our own is made and removed.
     #[arg(short, long, env = "SEATRIAL_NAMESPACE", value_name = "NAME")]
     namespace: Option<String>,
+    #[command(flatten)]
+    asked: Asked,
     #[command(flatten)]
     pods: PodArgs,
     /// The most GPUs that may be held at once; what wants more is skipped, by request.
@@ -180,10 +183,7 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
         None => None,
     };
     let given = match &args.snapshot {
-        Some(source) => {
-            let text = source.read(limits::SNAPSHOT_BYTES, &cx.global.target()).await?;
-            Some(snapshot::read_text(&text.text, &text.name)?)
-        }
+        Some(source) => Some(cli_snapshot::read(source, &cx).await?),
         None => None,
     };
     let report = if args.no_cluster {
@@ -216,6 +216,9 @@ impl Args {
 
     /// Pages that hold back a requirement would say less than they seem to.
     fn check_pages(&self) -> Result<()> {
+        if self.asked.wanted() && self.snapshot.is_some() {
+            return Err(Error::usage("--node-facts asks the nodes now, and --snapshot says what was there earlier: give one of them"));
+        }
         if self.cncf_submission {
             return Err(Error::usage("this version cannot write a CNCF submission")
                 .hint("--evidence-dir DIR writes the pages about each requirement, from the same results"));
@@ -276,6 +279,7 @@ impl Args {
             max_gpus: self.max_gpus,
             picked,
             pods: self.pods.options()?,
+            node_facts: self.asked.options(self.pods.options()?)?,
             given,
             settle: Duration::from_secs(self.settle),
             publishing: Publishing {

@@ -33,11 +33,11 @@ pub(super) async fn ask(root: &Root, path: &Path) -> GpuStack {
         Err(_) if !told.success => return silent("nvidia", TOOL, &format!("{TOOL}: {}", told.first_line())),
         Err(why) => return silent("nvidia", TOOL, &format!("{TOOL} did not write the XML it was asked for: {why}")),
     };
-    if version(&log.top, DRIVER).is_none() || version(&log.top, CUDA).is_none() {
-        if let Ok(banner) = tool::run(root, path, &["--version"]).await {
-            for (name, value) in banner_versions(&banner.stdout) {
-                log.top.entry(name).or_insert(value);
-            }
+    if (version(&log.top, DRIVER).is_none() || version(&log.top, CUDA).is_none())
+        && let Ok(banner) = tool::run(root, path, &["--version"]).await
+    {
+        for (name, value) in banner_versions(&banner.stdout) {
+            log.top.entry(name).or_insert(value);
         }
     }
     let mut gpus: Vec<Gpu> = log.gpus.iter().map(gpu).collect();
@@ -140,8 +140,11 @@ fn banner_versions(text: &str) -> BTreeMap<String, String> {
         if let Some((name, value)) = field.split_once(':') {
             let name = name.trim().to_lowercase().replace([' ', '-'], "_");
             let value = value.split_whitespace().next().unwrap_or_default();
-            if name.ends_with("version") && !value.is_empty() {
-                versions.entry(name).or_insert_with(|| value.to_owned());
+            // The first field of a banner comes after the tool's own name.
+            let names = if name.contains("cuda") { CUDA } else { DRIVER };
+            let known = names.iter().find(|known| name == **known || name.ends_with(&format!("_{known}")));
+            if let Some(known) = known.filter(|_| !value.is_empty()) {
+                versions.entry((*known).to_owned()).or_insert_with(|| value.to_owned());
             }
         }
     }
@@ -300,8 +303,10 @@ mod tests {
     fn versions_are_found_however_a_generation_spells_them() {
         let old = "| NVIDIA-SMI 570.86.15              Driver Version: 570.86.15      CUDA Version: 12.8     |";
         let found = banner_versions(old);
-        assert_eq!((version(&found, CUDA), found.get("cuda_version").map(String::as_str)), (Some("12.8"), Some("12.8")));
-        assert!(found.iter().any(|(name, value)| name.ends_with("driver_version") && value == "570.86.15"), "{found:?}");
+        assert_eq!((version(&found, DRIVER), version(&found, CUDA)), (Some("570.86.15"), Some("12.8")), "{found:?}");
+        let renamed = "| NVIDIA-SMI 590.44.01              KMD Version: 590.44.01     CUDA UMD Version: 13.1     |";
+        let found = banner_versions(renamed);
+        assert_eq!((version(&found, DRIVER), version(&found, CUDA)), (Some("590.44.01"), Some("13.1")), "{found:?}");
         let new = "NVIDIA-SMI version : 590.44.01\nNVML version : 590.44\nKMD Version : 590.44.01\nCUDA UMD Version : 13.1\n";
         let found = banner_versions(new);
         assert_eq!((version(&found, DRIVER), version(&found, CUDA)), (Some("590.44.01"), Some("13.1")));

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::StreamExt;
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::checks::probe;
@@ -34,7 +35,8 @@ pub const HOST: &str = "/host";
 pub const HOST_PATHS: &[&str] = &["/sys", "/etc/os-release"];
 
 /// What is looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// What an unprivileged container sees that has a GPU.
     Container,
@@ -43,7 +45,8 @@ pub enum Mode {
 }
 
 /// How nodes are asked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Options {
     /// What is looked at.
     pub mode: Mode,
@@ -73,7 +76,11 @@ impl Options {
 /// What asking nodes needs, beside the run's corner.
 #[must_use]
 pub fn access(mode: Mode) -> Vec<Access> {
-    let mut accesses = vec![Access::scratch("", "pods"), Access::new("", "pods/log", &["get"], Place::Scratch)];
+    let mut accesses = vec![
+        Access::scratch("", "pods"),
+        Access::new("", "pods/log", &["get"], Place::Scratch),
+        Access::new("", "events", &["list"], Place::Scratch),
+    ];
     if mode == Mode::Container {
         accesses.extend([
             Access::read("", "pods"),
@@ -104,6 +111,16 @@ pub async fn gather(
     };
     ui.clear_live();
     gathered
+}
+
+/// Adds the answers to the snapshot's nodes, and tells its hardware anew.
+pub fn put(snapshot: &mut Snapshot, mut gathered: BTreeMap<String, Reading<Facts>>) {
+    if let Reading::Value(nodes) = &mut snapshot.nodes {
+        for node in nodes {
+            node.facts = gathered.remove(&node.name).or(node.facts.take());
+        }
+    }
+    snapshot.settle_hardware();
 }
 
 async fn gather_all(
@@ -152,6 +169,8 @@ async fn ask(
             (node.name.clone(), reading)
         }
     });
+    // Collected, as a stream of a borrowing closure is not known to be Send.
+    let asked: Vec<_> = asked.collect();
     Ok(futures::stream::iter(asked).buffer_unordered(options.parallel.max(1)).collect().await)
 }
 
@@ -194,7 +213,7 @@ mod tests {
     #[test]
     fn the_default_asks_for_no_more_than_pods_their_logs_and_claims() {
         let names = |mode| access(mode).iter().map(|one| format!("{} {:?}", one.name(), one.place)).collect::<Vec<_>>();
-        assert_eq!(names(Mode::Host), ["pods Scratch", "pods/log Scratch"]);
+        assert_eq!(names(Mode::Host), ["pods Scratch", "pods/log Scratch", "events Scratch"]);
         assert!(names(Mode::Container).contains(&"resourceclaims.resource.k8s.io Scratch".to_owned()));
         assert!(name("20261122-075957-d72923", 4999).len() < 63, "a host name");
     }

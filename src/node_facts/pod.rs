@@ -23,7 +23,9 @@ pub(super) fn claim(name: &str, ask: Ask, dra: &str) -> Option<Value> {
 pub(super) fn pod(name: &str, node: &str, ask: Ask, options: &Options) -> Value {
     // What reads files and runs a few tools; a namespace with a quota wants numbers.
     let mut resources = json!({"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}});
-    let mut command = vec!["seatrial", "node-facts"];
+    // Three runs of a tool that hangs still leave the time to say so.
+    let patience = (options.timeout.as_secs() / 5).max(1).to_string();
+    let mut command = vec!["seatrial", "node-facts", "--patience", &patience];
     let mut spec = json!({
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": 1,
@@ -55,9 +57,12 @@ pub(super) fn pod(name: &str, node: &str, ask: Ask, options: &Options) -> Value 
         spec["hostNetwork"] = json!(true);
         let volume = |at: usize| format!("host-{at}");
         let paths = || HOST_PATHS.iter().enumerate();
-        spec["volumes"] = paths().map(|(at, path)| json!({"name": volume(at), "hostPath": {"path": path}})).collect();
-        container["volumeMounts"] =
-            paths().map(|(at, path)| json!({"name": volume(at), "mountPath": format!("{HOST}{path}"), "readOnly": true})).collect();
+        // A directory to put the host's paths together in.
+        let volumes = paths().map(|(at, path)| json!({"name": volume(at), "hostPath": {"path": path}}));
+        let root = json!({"name": "host", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}});
+        spec["volumes"] = std::iter::once(root).chain(volumes).collect();
+        let mounts = paths().map(|(at, path)| json!({"name": volume(at), "mountPath": format!("{HOST}{path}"), "readOnly": true}));
+        container["volumeMounts"] = std::iter::once(json!({"name": "host", "mountPath": HOST})).chain(mounts).collect();
     }
     container["command"] = json!(command);
     container["resources"] = resources;
@@ -103,13 +108,13 @@ pub(super) fn stage(pod: &Value) -> Stage {
                 return Stage::Dead(format!("the image cannot be had: {reason}"));
             }
             if let Some(reason) = probe::unschedulable(pod) {
-                return Stage::Waiting(Some(format!("the scheduler does not place its pod: {reason}")));
+                return Stage::Waiting(Some(format!("the scheduler does not place it: {reason}")));
             }
             if pod["spec"]["nodeName"].is_null() {
-                return Stage::Waiting(Some("no scheduler has looked at its pod".to_owned()));
+                return Stage::Waiting(Some("no scheduler has looked at it".to_owned()));
             }
             let waiting = both(&container["waiting"]["reason"], &container["waiting"]["message"]);
-            Stage::Waiting((!waiting.is_empty()).then(|| format!("its pod does not start: {waiting}")))
+            Stage::Waiting((!waiting.is_empty()).then_some(waiting))
         }
     }
 }
@@ -143,7 +148,7 @@ mod tests {
         let container = &spec["containers"][0];
         assert_eq!(container["image"], "mirror.example/seatrial:1");
         assert_eq!(container["resources"]["limits"]["nvidia.com/gpu"], "1");
-        assert_eq!(container["command"], json!(["seatrial", "node-facts"]));
+        assert_eq!(container["command"], json!(["seatrial", "node-facts", "--patience", "6"]));
         assert!(spec["volumes"].is_null() && spec["hostNetwork"].is_null() && container["volumeMounts"].is_null(), "{spec}");
         assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
         assert_eq!(spec["activeDeadlineSeconds"], 30);
@@ -153,7 +158,7 @@ mod tests {
     fn the_host_is_mounted_read_only_path_by_path_and_a_claim_is_for_one_gpu() {
         let made = pod("facts-1", "gpu-7", Ask::Bare, &options(Mode::Host));
         let mounts = made["spec"]["containers"][0]["volumeMounts"].as_array().expect("a list");
-        assert!(mounts.iter().all(|mount| mount["readOnly"] == true), "{mounts:?}");
+        assert!(mounts.len() == 3 && mounts.iter().all(|mount| mount["name"] == "host" || mount["readOnly"] == true), "{mounts:?}");
         let sources: Vec<&str> =
             made["spec"]["volumes"].as_array().expect("a list").iter().filter_map(|one| one["hostPath"]["path"].as_str()).collect();
         assert_eq!(sources, HOST_PATHS);
@@ -177,13 +182,13 @@ mod tests {
         let image = state("Pending", json!({"waiting": {"reason": "ErrImagePull", "message": "no such host"}}));
         assert_eq!(dead(image), "the image cannot be had: ErrImagePull: no such host");
         let stuck = state("Pending", json!({"waiting": {"reason": "CreateContainerError", "message": "no runc"}}));
-        assert_eq!(stuck, Stage::Waiting(Some("its pod does not start: CreateContainerError: no runc".to_owned())));
+        assert_eq!(stuck, Stage::Waiting(Some("CreateContainerError: no runc".to_owned())));
         assert_eq!(at(json!({})), Stage::Waiting(None));
         let refused = json!({"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/4 nodes"}]});
         assert_eq!(
             stage(&json!({"spec": {}, "status": refused})),
-            Stage::Waiting(Some("the scheduler does not place its pod: 0/4 nodes".to_owned()))
+            Stage::Waiting(Some("the scheduler does not place it: 0/4 nodes".to_owned()))
         );
-        assert_eq!(stage(&json!({})), Stage::Waiting(Some("no scheduler has looked at its pod".to_owned())));
+        assert_eq!(stage(&json!({})), Stage::Waiting(Some("no scheduler has looked at it".to_owned())));
     }
 }

@@ -115,8 +115,10 @@ impl Visit<'_> {
             Err(error) => return error,
         };
         let why = match now {
-            Stage::Waiting(Some(why)) => why,
-            Stage::Waiting(None) => format!("its pod does not start within {seconds} s, and nothing says why"),
+            Stage::Waiting(why) => {
+                let why = [why, self.warning(pod).await].into_iter().flatten().collect::<Vec<_>>().join("; ");
+                format!("its pod does not run after {seconds} s: {}", if why.is_empty() { "nothing says why" } else { &why })
+            }
             Stage::Running => match self.cluster.logs(pod, CONTAINER, limits::FACTS_LOG_BYTES).await {
                 Ok(log) => format!("its pod runs and has not ended within {seconds} s{}", words(&log)),
                 Err(error) => format!("its pod is said to run and has not ended within {seconds} s; {}", error.chain()),
@@ -124,6 +126,16 @@ impl Visit<'_> {
             Stage::Done | Stage::Dead(_) => format!("its pod ended only after {seconds} s"),
         };
         Error::new(Kind::Timeout, why)
+    }
+
+    /// The last thing that anyone warned of about the pod: a volume that cannot be mounted, a claim that cannot be prepared.
+    async fn warning(&self, pod: &ObjectRef) -> Option<String> {
+        let fields = format!("involvedObject.name={},type=Warning", pod.name);
+        let query = Query { fields: Some(fields), ..Query::within(pod.namespace.as_deref().unwrap_or_default()) };
+        let mut events = self.cluster.list("v1", "Event", &query).await.ok()?;
+        events.sort_by_key(|event| event["lastTimestamp"].as_str().or(event["eventTime"].as_str()).unwrap_or_default().to_owned());
+        let last = events.last()?;
+        Some(format!("{}: {}", last["reason"].as_str().unwrap_or_default(), last["message"].as_str().unwrap_or_default()))
     }
 
     /// The last line of a pod's log, where there is one.

@@ -201,7 +201,7 @@ impl Address {
     fn check_unit(&self, wrong: &impl Fn(String) -> Error) -> Result<()> {
         let known = [".service", ".socket", ".mount", ".target", ".timer", ".slice", ".path"];
         let has_suffix = |suffix: &&str| self.subtype.len() > suffix.len() && self.subtype.ends_with(*suffix);
-        if !known.iter().any(|suffix| has_suffix(suffix)) {
+        if !known.iter().any(has_suffix) {
             return Err(wrong(format!("`{}` is not the name of a unit", self.subtype))
                 .hint(format!("did you mean `SystemD.{}.service.{}`?", self.subtype, self.key)));
         }

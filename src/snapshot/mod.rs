@@ -29,5 +29,5 @@ pub use collect::collect;
 pub use hardware::Hardware;
 pub use identity::same_cluster;
 pub use model::{Device, GpuAdvert, Host, Node, Policy, Pool, Reading, Snapshot, Taint, Workload};
-pub use read::{load, parse, read_text};
+pub use read::{parse, read_text};
 pub use readings::At;

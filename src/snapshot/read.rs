@@ -1,7 +1,6 @@
 //! Reads a snapshot from text: ours in JSON or YAML, or another tool's. What is not exactly that is refused, with line and column.
 
 use std::fmt;
-use std::path::Path;
 
 use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -10,23 +9,7 @@ use crate::error::{Context, Error, Result, nearest};
 use crate::recipe::API_VERSION;
 use crate::snapshot::Snapshot;
 use crate::snapshot::foreign::{self, Spelt, Typed};
-use crate::{files, limits, yaml};
-
-/// Reads a snapshot from a file, or from standard input for `-`. The work is done on a thread of its own, so that signals are heard.
-///
-/// # Errors
-/// As [`read_text`]; [`crate::error::Kind::Usage`] if there is no such file, [`crate::error::Kind::Io`] if it cannot be read.
-pub async fn load(path: &Path) -> Result<Snapshot> {
-    let path = path.to_owned();
-    blocking(move || {
-        let name = path.display().to_string();
-        if name == "-" {
-            return read_text(&files::read_stdin(limits::SNAPSHOT_BYTES)?, "standard input");
-        }
-        read_text(&files::read_text(&path, limits::SNAPSHOT_BYTES)?, &name)
-    })
-    .await
-}
+use crate::{limits, yaml};
 
 /// Reads a snapshot from text on a thread of its own, so that signals are heard meanwhile.
 ///

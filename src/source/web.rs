@@ -222,3 +222,22 @@ fn refusal<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Refused> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn resolved(named: &str, proxies: &[&str], name: &str) -> std::result::Result<usize, String> {
+        let guard = Guard { named: named.to_owned(), proxies: proxies.iter().map(|name| (*name).to_owned()).collect() };
+        guard.resolve(name.parse().expect("a name")).await.map(Iterator::count).map_err(|error| error.to_string())
+    }
+
+    #[tokio::test]
+    async fn a_name_that_leads_to_a_private_address_is_refused_unless_the_user_meant_it_or_it_is_the_proxy() {
+        // Every machine resolves this name, and not to the public internet.
+        let refused = resolved("example.com", &[], "localhost").await.expect_err("is refused");
+        assert!(refused.contains("localhost is ") && refused.contains("not on the public internet"), "{refused}");
+        assert!(resolved("localhost", &[], "localhost").await.is_ok_and(|count| count > 0));
+        assert!(resolved("example.com", &["localhost"], "localhost").await.is_ok_and(|count| count > 0));
+    }
+}

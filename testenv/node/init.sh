@@ -44,17 +44,22 @@ await 20 "network cable" test -e "/sys/class/net/$LINK"
 ip link set lo up && ip link set "$LINK" name eth0 && ip address add "$INSIDE/30" dev eth0 && ip link set eth0 up || fail "no network in the node"
 ip route add default via "$OUTSIDE"
 echo 1 > /proc/sys/net/ipv4/ip_forward
+# Nobody answers there: names are not found at once.
 echo "nameserver 127.0.0.1" > /run/node/resolv.conf
+mount --bind /run/node/resolv.conf /etc/resolv.conf
 cat > "$DIR/cni/10-node.conflist" <<END
 {"cniVersion": "1.0.0", "name": "node", "plugins": [{"type": "bridge", "bridge": "pods", "isGateway": true, "isDefaultGateway": true,
   "ipam": {"type": "host-local", "ranges": [[{"subnet": "198.19.0.0/24"}]], "dataDir": "/run/cni"}}]}
 END
 
-# What a container with a GPU finds: a folder of stand-in tools.
+# What a container with a GPU finds: a folder of stand-in tools, and on the PCI bus what the node has there.
+mounts="{\"hostPath\": \"$DIR/gpu\", \"containerPath\": \"/opt/gpu\", \"options\": [\"ro\", \"rbind\"]}"
+bus=/sys/bus/pci/devices
+[ ! -d "$DIR/host$bus" ] || mounts="$mounts, {\"hostPath\": \"$DIR/host$bus\", \"containerPath\": \"$bus\", \"options\": [\"ro\", \"rbind\"]}"
 devices=$(seq 0 $((GPUS - 1)) | sed 's/.*/{"name": "gpu-&", "containerEdits": {"env": ["SEATRIAL_GPU_&=simulated"]}}/' | paste -sd,)
 cat > /run/cdi/gpu.json <<END
 {"cdiVersion": "0.6.0", "kind": "seatrial.dev/gpu", "devices": [$devices],
- "containerEdits": {"mounts": [{"hostPath": "$DIR/gpu", "containerPath": "/opt/gpu", "options": ["ro", "rbind"]}]}}
+ "containerEdits": {"mounts": [$mounts]}}
 END
 
 cat > /run/node/containerd.toml <<END

@@ -69,7 +69,7 @@ ip address add "$outside/30" dev "$link" && ip link set "$link" up || fail "no a
 # The API server listens on 127.0.0.1 of the machine, which is another one than the node's.
 pki=$plane/kwok/clusters/sim/pki
 server=$(sed -n 's/^ *server: *//p' "$plane/kubeconfig" | sed -n 1p)
-"$SEATRIAL_BIN_TCP_RELAY" "$outside:6443" "${server#https://}" >"$log/relay.log" 2>&1 </dev/null &
+setpriv --pdeathsig KILL "$SEATRIAL_BIN_TCP_RELAY" "$outside:6443" "${server#https://}" >"$log/relay.log" 2>&1 </dev/null &
 relay=$!
 {
   openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout "$dir/pki/kubelet.key" -subj "/O=system:nodes/CN=system:node:$name" |
@@ -103,6 +103,7 @@ if [ ! -e "$dir/failed" ]; then
     sleep 0.02
   done
   ip link set "${link}n" netns "$first" || fail "the node's cable cannot be laid into it"
+  kill -0 "$relay" 2>/dev/null || fail "the relay to the API server has ended: $(cat "$log/relay.log")"
 fi
 # Nothing more to do until nobody holds the other end of stdin.
 cat >/dev/null

@@ -17,7 +17,7 @@ const SHORT: &[&str] = &["snapshot", "conformance", "collect"];
 const SLICES: &str = "/apis/resource.k8s.io/v1/resourceslices";
 
 /// A proxy in front of the API server, which it talks to as the administrator, and a kubeconfig that leads to it.
-fn proxied(cluster: &LeasedCluster) -> (FaultProxy, tempfile::TempDir, PathBuf) {
+pub(crate) fn proxied(cluster: &LeasedCluster) -> (FaultProxy, tempfile::TempDir, PathBuf) {
     let own = cluster.kubectl(&["config", "view", "--raw", "--flatten", "--minify", "-o", "json"]);
     let mut config: Value = serde_json::from_str(&own).expect("is JSON");
     let pem = |value: &Value| STANDARD.decode(value.as_str().expect("is text")).expect("is base64");

@@ -10,6 +10,7 @@ mod faults;
 mod from_aicr;
 mod preflight;
 mod settings;
+mod node_facts;
 mod real_node;
 mod setup;
 mod sim;

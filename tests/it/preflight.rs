@@ -139,7 +139,9 @@ async fn a_quota_without_room_is_found_for_one_pod_and_for_all_together() {
     };
     quota(json!({"pods": "0"}));
     refused("exceeded quota: tight");
-    // Each of the two pods would fit, both do not.
+    // Each of the two pods would fit, both do not: by number, and by GPUs.
+    quota(json!({"pods": "1"}));
+    refused("leaves room for 1 pods, 2 are wanted");
     quota(json!({"requests.nvidia.com/gpu": "8"}));
     refused("for 2 of them together");
     quota(json!({"limits.cpu": "1"}));

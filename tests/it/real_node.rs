@@ -81,7 +81,9 @@ async fn nothing_is_left_of_a_node_neither_when_its_test_ends_nor_when_its_keepe
     let running = |name: &str| pod(name, name, 0, "sleep 1000");
     let left = |dir: &Path, link: &str| {
         let mounts = fs::read_to_string("/proc/self/mountinfo").expect("is there");
-        (Path::new("/sys/class/net").join(link).exists(), mounts.contains(&*dir.to_string_lossy()), processes_in(dir))
+        let relay = format!("198.18.{}.1:6443", link.trim_start_matches("seatrial"));
+        let processes = [processes_in(dir), processes_in(Path::new(&relay))].concat();
+        (Path::new("/sys/class/net").join(link).exists(), mounts.contains(&*dir.to_string_lossy()), processes)
     };
     for killed in [true, false] {
         let name = format!("node-{killed}");

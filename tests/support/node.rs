@@ -15,6 +15,9 @@ use super::{eventually, find, left_out};
 /// The image on every real node that holds the program under test, a shell, `cat` and `sleep`.
 pub(crate) const IMAGE: &str = "seatrial.test/seatrial:1";
 
+/// The same with a program in its place that runs the tool `stand-in`; the real one is `/usr/bin/real`.
+pub(crate) const STAND_IN: &str = "seatrial.test/stand-in:1";
+
 const PARTS: [&str; 10] =
     ["kubelet", "kubectl", "pause", "gpu-device-plugin", "tcp-relay", "containerd", "ctr", "cni-bridge", "cni-host-local", "runc"];
 
@@ -79,6 +82,13 @@ impl<'a> NodePlan<'a> {
         self
     }
 
+    /// Adds fields to kubelet's configuration.
+    #[must_use]
+    pub(crate) fn kubelet(self, yaml: &str) -> Self {
+        fs::write(self.dir.join("kubelet.yaml"), yaml).expect("is written");
+        self
+    }
+
     /// Makes what lies below a path of the plan the node's own: a file, or a whole directory.
     #[must_use]
     pub(crate) fn laid_over(self, path: &str) -> Self {
@@ -120,6 +130,11 @@ impl RealNode<'_> {
     /// Its name.
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Puts a file where containers find it that have a GPU, in `/opt/gpu`.
+    pub(crate) fn data(&self, name: &str, text: &str) {
+        fs::write(self.dir.join("gpu").join(name), text).expect("is written");
     }
 
     /// Its directory, gone when it has ended.
@@ -200,8 +215,12 @@ fn images() -> &'static [PathBuf] {
             path
         };
         let tools = ["sh", "cat", "sleep"].map(|tool| format!("/bin/{tool}:/bin/{tool}"));
+        let stand_in = folder.join("stand-in");
+        fs::write(&stand_in, "#!/bin/sh\nexec /opt/gpu/bin/stand-in \"$@\"\n").expect("is written");
+        let renamed = [format!("{}:/usr/bin/real", program.display()), format!("{}:/usr/bin/seatrial", stand_in.display())];
         let program = format!("{}:/usr/bin/seatrial", program.display());
         vec![
+            made("stand-in", STAND_IN, "/usr/bin/seatrial", &[&renamed[..], &tools].concat()),
             made("pause", "registry.k8s.io/pause:3.10", "/pause", &[format!("{}:/pause", pause.1)]),
             made("seatrial", IMAGE, "/usr/bin/seatrial", &[&[program][..], &tools].concat()),
         ]
