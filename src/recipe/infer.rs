@@ -150,4 +150,16 @@ mod tests {
         simulated.cluster.hardware = Hardware::Simulated;
         assert_eq!(infer(&simulated, &Words::of([])).criteria.name(), "h100-sim");
     }
+    #[test]
+    fn the_recipe_that_fits_is_a_complete_one_or_made_for_what_is_seen() {
+        let catalog = crate::recipe::catalog::Catalog::shipped().expect("a catalog");
+        let fitting = |snapshot: &Snapshot| catalog.fitting(snapshot).map(|loaded| loaded.recipe.metadata.name);
+        let h100 = ("kubernetes.io/arch", "NVIDIA-H100-80GB-HBM3", "Oracle Linux 9");
+        let mut cluster = snapshot("v1.34.1-eks-abc", &[h100]);
+        assert_eq!(fitting(&cluster).expect("fits"), "h100-eks", "no overlay is for Oracle Linux, which nobody asked for");
+        cluster.cluster.hardware = Hardware::Simulated;
+        assert_eq!(fitting(&cluster).expect("fits"), "sim-h100");
+        let error = fitting(&snapshot("v1.34.1-eks-abc", &[])).expect_err("does not fit");
+        assert!(error.chain().contains("no shipped recipe fits"), "{}", error.chain());
+    }
 }

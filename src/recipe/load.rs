@@ -319,4 +319,42 @@ mod tests {
         std::fs::write(path.join("nodes.yaml"), text.replacen("timeouts", "# another\n  timeouts", 1) + "\n# changed\n").expect("written");
         assert_ne!(digest().digest().expect("digest"), before.digest().expect("digest"));
     }
+    /// A recipe with these lines in its `spec`.
+    fn with(spec: &str) -> Result<LoadedRecipe> {
+        let text = format!(
+            "apiVersion: {API_VERSION}\nkind: Recipe\nmetadata: {{name: mine}}\nspec:\n  vendor: nvidia\n  checks: {{conformance: [gpu-capacity]}}\n{spec}\n"
+        );
+        from_text(&text, "r.yaml", None)
+    }
+
+    #[test]
+    fn parts_that_contradict_themselves_are_refused() {
+        for (spec, says) in [
+            ("  components: [{name: a, dependencyRefs: [b]}, {name: b, dependencyRefs: [a]}]", "in a circle: a, b"),
+            ("  components: [{name: a, dependencyRefs: [c]}]", "component a depends on `c`, which is not in the recipe"),
+            ("  components: [{name: a}, {name: a}]", "components.a.name is stated twice"),
+            (
+                "  constraints: [{name: K8s.server.version, value: '1'}, {name: K8s.server.version, value: '2'}]",
+                "constraints.K8s.server.version is stated twice",
+            ),
+            ("  health: [health/sim/nodes.yaml, health/sim/nodes.yaml]", "health.health/sim/nodes.yaml is stated twice"),
+            ("  health: [{flie: x}]", "r.yaml:7:13: unknown field `flie`"),
+            ("  health: [nowhere.yaml]", "there is no health file nowhere.yaml"),
+            ("  health: [{file: x.yaml, test: hello}]", "x.yaml:1:1"),
+            ("  thresholds: [{id: x, value: '>= fast'}]", "`>= fast` is not an operator and a number"),
+            ("  expect: [{apiVersion: v1, kind: Pod, name: a, version: new}]", "version `new` of a is no range"),
+        ] {
+            let error = with(spec).expect_err(spec);
+            assert_eq!(error.kind(), crate::error::Kind::Usage, "{spec}");
+            assert!(error.chain().contains(says), "{spec}: {}", error.chain());
+        }
+        let loaded = with("  components: [{name: a, dependencyRefs: [b]}, {name: b}, {name: 0}]").expect("reads");
+        assert_eq!(order(&loaded.recipe).expect("an order"), ["0", "b", "a"]);
+    }
+
+    #[test]
+    fn what_a_component_brings_is_expected() {
+        let loaded = with("  components: [{name: a, expect: [{apiVersion: v1, kind: Namespace, name: a}]}]").expect("reads");
+        assert_eq!((loaded.recipe.spec.expect.len(), loaded.recipe.spec.components[0].expect.len()), (1, 0));
+    }
 }
