@@ -99,6 +99,24 @@ fn the_same_question_gives_the_same_bytes_in_every_form() {
 }
 
 #[test]
+fn a_snapshot_tells_service_accelerator_and_system_and_flags_the_rest() {
+    let theirs = "kind: Snapshot\napiVersion: aicr.nvidia.com/v1alpha1\nmetadata: {version: v0.11.1, source-node: n1}\nmeasurements:\n\
+                  - type: K8s\n  subtypes: [{subtype: server, data: {version: v1.34.1-eks-abc}}]\n\
+                  - type: GPU\n  subtypes: [{subtype: smi, data: {gpu.model: NVIDIA H100 80GB HBM3, gpu-count: 8}}]\n\
+                  - type: OS\n  subtypes: [{subtype: release, data: {ID: ol}}]\n";
+    let here = with(&[("s.yaml", theirs)]);
+    let ran = good(here.path(), &["recipe", "--snapshot", "s.yaml", "--intent", "training"]);
+    assert_eq!(ran.stdout, good(here.path(), &["recipe", "-r", "h100-eks-training"]).stdout);
+    for words in
+        ["service eks, by the server's version v1.34.1-eks-abc", "accelerator h100, by the model", "no recipe is for os ol: left open"]
+    {
+        assert!(ran.stderr.contains(words), "`{words}` is not in: {}", ran.stderr);
+    }
+    let other = good(here.path(), &["recipe", "--snapshot", "s.yaml", "--accelerator", "gb200"]);
+    assert!(other.stdout.contains("name: gb200-eks\n"), "{}", other.stdout);
+}
+
+#[test]
 fn what_cannot_be_made_is_refused_with_what_there_is() {
     let here = with(&[
         ("two.yaml", &format!("{}---\n{}", overlay("a", "{}"), overlay("b", "{}"))),
@@ -192,6 +210,8 @@ fn data_of_ones_own_adds_and_replaces_and_ties_are_named() {
     let here = with(&[
         ("data/overlays/rke2.yaml", &overlay("rke2", "{criteria: {service: rke2}, components: [{name: mine, version: 1.10}]}")),
         ("data/overlays/base.yaml", &overlay("base", "{vendor: nvidia, checks: {conformance: [gpu-capacity]}}")),
+        ("data/registry.yaml", "kind: ComponentRegistry\n"),
+        ("data/mine.yaml", &include_str!("../recipes/sim-h100.yaml").replace("name: sim-h100", "name: mine")),
         ("data/health/sim/nodes.yaml", &format!("{shipped}# of my own\n")),
         ("tie/overlays/a.yaml", &overlay("a", "{criteria: {service: eks}, components: [{name: x, version: '1'}]}")),
         ("tie/overlays/b.yaml", &overlay("b", "{criteria: {accelerator: h100}, components: [{name: x, version: '2'}]}")),
@@ -208,6 +228,8 @@ fn data_of_ones_own_adds_and_replaces_and_ties_are_named() {
     );
     let digest = |args: &[&str]| digest_in(&good(here.path(), args).stderr).to_owned();
     assert_ne!(digest(&["recipe", "-r", "sim-h100"]), digest(&["recipe", "-r", "sim-h100", "--data", "data"]));
+    let list = good(here.path(), &["recipe", "list", "--data", "data"]).stdout;
+    assert!(list.contains("complete recipes: mine, sim-h100"), "{list}");
     let tie = ["recipe", "--service", "eks", "--gpu", "h100", "--data", "tie"];
     refused(here.path(), &tie, &["overlays a and b both fit", "components.x.version: \"1\" and \"2\"", "tie/overlays/a.yaml"]);
     good(here.path(), &["recipe", "--service", "eks", "--data", "tie"]);

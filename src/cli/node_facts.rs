@@ -14,8 +14,9 @@ use crate::cluster::scratch::Place;
 use crate::cluster::{Cluster, Scratch};
 use crate::error::{Context, Error, Kind, Result};
 use crate::exit::Exit;
-use crate::facts::{Reading, Root, View};
+use crate::facts::{Root, View};
 use crate::node_facts::{Mode, Options, chunks};
+use crate::pods::PodOptions;
 use crate::snapshot::Snapshot;
 use crate::{facts, limits, node_facts, preflight};
 
@@ -52,16 +53,16 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
 
 /// What a pod on a node looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum What {
+pub(crate) enum What {
     /// What an unprivileged container sees that has a GPU.
     Container,
     /// The host's own files, mounted read-only; needs no GPU, and a namespace that allows it.
     Host,
 }
 
-/// Flags of facts of nodes.
-#[derive(Debug, clap::Args)]
-pub struct Flags {
+/// Whether and how GPU nodes are asked for their facts.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Asked {
     /// Look at each GPU node with one short pod: as a container sees it that has a GPU, or the host's own files.
     #[arg(long, value_enum, value_name = "WHAT", num_args = 0..=1, require_equals = true, default_missing_value = "container")]
     node_facts: Option<What>,
@@ -74,6 +75,44 @@ pub struct Flags {
     /// How long one of these pods may take, from its creation to its end.
     #[arg(long, value_name = "SECONDS", requires = "node_facts", default_value_t = limits::NODE_FACTS.as_secs())]
     node_timeout: u64,
+}
+
+impl Asked {
+    /// The same with some image, where only permissions are asked about, which no image changes.
+    pub fn with_any_image(&mut self) {
+        self.image.get_or_insert_with(|| "any".to_owned());
+    }
+
+    /// True if nodes are to be asked.
+    #[must_use]
+    pub fn wanted(&self) -> bool {
+        self.node_facts.is_some()
+    }
+
+    /// The options; nothing where nodes are not asked.
+    ///
+    /// # Errors
+    /// A usage error without an image.
+    pub fn options(&self, pods: PodOptions) -> Result<Option<Options>> {
+        let Some(what) = self.node_facts else { return Ok(None) };
+        let Some(image) = &self.image else {
+            return Err(Error::usage("--node-facts wants the --image that its pods run")
+                .hint("an image with seatrial on its PATH, in reach of the nodes"));
+        };
+        let mode = match what {
+            What::Container => Mode::Container,
+            What::Host => Mode::Host,
+        };
+        let timeout = Duration::from_secs(self.node_timeout.max(1));
+        Ok(Some(Options { mode, image: image.clone(), parallel: self.parallel.get(), pods, timeout }))
+    }
+}
+
+/// Flags of facts of nodes.
+#[derive(Debug, clap::Args)]
+pub struct Flags {
+    #[command(flatten)]
+    asked: Asked,
     /// Create these pods in this namespace, which an administrator made; in one of their own otherwise.
     #[arg(long, value_name = "NAME", requires = "node_facts")]
     namespace: Option<String>,
@@ -92,7 +131,7 @@ impl Flags {
     /// # Errors
     /// For what concerns all nodes; what concerns one is in its reading.
     pub(crate) async fn add(&self, cx: &Cx, cluster: &Cluster, snapshot: &mut Snapshot) -> Result<Exit> {
-        let Some(options) = self.options()? else { return Ok(Exit::Ok) };
+        let Some(options) = self.asked.options(self.pods.options()?)? else { return Ok(Exit::Ok) };
         let place = Place {
             run: trial::run_id(Timestamp::now())?,
             namespace: self.namespace.clone(),
@@ -102,10 +141,12 @@ impl Flags {
         };
         permitted(cluster, &place, options.mode).await?;
         trial::sweep(cluster, &place.run, &cx.ui).await?;
+        // From before anything is there to be left.
+        let signalled = signals();
         let scratch = Scratch::open(cluster, place).await?;
         let gathered = tokio::select! {
             biased;
-            () = signalled() => Err(Error::new(Kind::Interrupted, "interrupted while nodes were asked for their facts")),
+            () = signalled => Err(Error::new(Kind::Interrupted, "interrupted while nodes were asked for their facts")),
             gathered = node_facts::gather(cluster, &scratch, snapshot, &options, &cx.ui) => gathered,
         };
         cx.ui.clear_live();
@@ -115,7 +156,7 @@ impl Flags {
             cx.ui.warn(format!("not all that was created could be removed: {}; `seatrial cleanup` tries again", error.chain()));
             exit = Exit::Inconclusive;
         }
-        let mut gathered = gathered?;
+        let gathered = gathered?;
         let asked = gathered.len();
         if !gathered.values().any(|reading| reading.value().is_some()) {
             cx.ui.warn(if asked == 0 { "there is no GPU node to ask for its facts" } else { "no node answered with its facts" });
@@ -124,28 +165,8 @@ impl Flags {
         for (node, reason) in gathered.iter().filter_map(|(node, reading)| Some((node, reading.unavailable()?))) {
             cx.ui.warn(format!("node {node}: {reason}"));
         }
-        if let Reading::Value(nodes) = &mut snapshot.nodes {
-            for node in nodes {
-                node.facts = gathered.remove(&node.name).or(node.facts.take());
-            }
-        }
-        snapshot.settle_hardware();
+        node_facts::put(snapshot, gathered);
         Ok(exit)
-    }
-
-    fn options(&self) -> Result<Option<Options>> {
-        let Some(what) = self.node_facts else { return Ok(None) };
-        let Some(image) = &self.image else {
-            return Err(Error::usage("--node-facts wants the --image that its pods run")
-                .hint("an image with seatrial on its PATH, in reach of the nodes"));
-        };
-        let mode = match what {
-            What::Container => Mode::Container,
-            What::Host => Mode::Host,
-        };
-        let timeout = Duration::from_secs(self.node_timeout.max(1));
-        let parallel = self.parallel.get();
-        Ok(Some(Options { mode, image: image.clone(), parallel, pods: self.pods.options()?, timeout }))
     }
 }
 
@@ -158,17 +179,19 @@ async fn permitted(cluster: &Cluster, place: &Place, mode: Mode) -> Result<()> {
         return Ok(());
     }
     let list: Vec<String> = missing.iter().map(ToString::to_string).collect();
-    Err(Error::new(Kind::Denied, format!("permissions for --node-facts are missing: {}", list.join("; "))))
+    Err(Error::new(Kind::Denied, format!("permissions for --node-facts are missing: {}", list.join("; ")))
+        .hint("`seatrial rbac WORKFLOW --node-facts` prints the roles; give them to the user of this kubeconfig context"))
 }
 
-/// Resolves at the first SIGINT or SIGTERM; never, where they cannot be caught.
-async fn signalled() {
+/// Takes SIGINT and SIGTERM from now on; what it gives resolves at the first of them, or never where they cannot be caught.
+fn signals() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+    let caught = signal(SignalKind::interrupt()).and_then(|interrupt| Ok((interrupt, signal(SignalKind::terminate())?)));
+    async move {
+        let Ok((mut interrupt, mut terminate)) = caught else { return std::future::pending().await };
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
     }
 }

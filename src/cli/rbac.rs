@@ -29,8 +29,9 @@ pub struct Args {
     service_account: Option<String>,
 }
 
-pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
-    let (workflow, recipe) = args.selection.read(&cx.global).await?;
+pub(crate) async fn exec(mut args: Args, cx: Cx) -> Result<Exit> {
+    args.selection.asked.with_any_image();
+    let (workflow, recipe) = args.selection.read(&cx).await?;
     let recipe = match recipe {
         Some(recipe) => recipe,
         None => match load::only() {

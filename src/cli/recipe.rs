@@ -11,7 +11,6 @@ use crate::exit::Exit;
 use crate::recipe::criteria::DIMENSIONS;
 use crate::recipe::resolve::{Resolved, Told};
 use crate::recipe::{Criteria, Document, LoadedRecipe, infer, lint, load};
-use crate::snapshot::Snapshot;
 use crate::source::{self, Artefact, Source};
 use crate::ui::{Tone, printable};
 use crate::{limits, yaml};
@@ -321,17 +320,13 @@ impl Lint {
 impl Query {
     /// The recipe that is asked for, with the digests of its health tests.
     async fn recipe(&self, cx: &Cx) -> Result<LoadedRecipe> {
-        let loaded = match &self.recipe {
-            Some(recipe) => cx.global.read_recipe(recipe).await?,
+        match &self.recipe {
+            Some(recipe) => cx.read_recipe(recipe).await,
             None => {
                 let catalog = cx.global.catalog()?;
-                catalog.load(&catalog.resolve(&self.criteria(cx).await?)?)?
+                catalog.load(&catalog.resolve(&self.criteria(cx).await?)?)
             }
-        };
-        for note in &loaded.notes {
-            cx.ui.warn(note);
         }
-        Ok(loaded)
     }
 
     /// The story of the recipe that is asked for.
@@ -359,7 +354,7 @@ impl Query {
         let mut criteria = Criteria::default();
         if let Some(source) = &self.snapshot {
             let text = source.read(limits::SNAPSHOT_BYTES, &cx.global.target()).await?;
-            let snapshot: Snapshot = yaml::from_str(&text.text, &text.name)?;
+            let snapshot = crate::snapshot::parse(text.text, text.name).await?;
             let inferred = infer::infer(&snapshot, &words);
             for line in &inferred.because {
                 cx.ui.line(printable(line));

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::cli::Global;
+use crate::cli::node_facts::Asked;
 use crate::cli::pods::PodArgs;
+use crate::cli::{Cx, Global};
 use crate::cluster::{Cluster, Target};
 use crate::data;
 use crate::error::Result;
@@ -40,6 +41,9 @@ pub struct Selection {
     /// How many seconds set-up waits for the cluster to settle.
     #[arg(long, value_name = "SECONDS", default_value_t = 60, env = "SEATRIAL_SETTLE")]
     pub settle: u64,
+    /// Whether GPU nodes are asked for their facts.
+    #[command(flatten)]
+    pub asked: Asked,
     /// How our pods look on this cluster.
     #[command(flatten)]
     pub pods: PodArgs,
@@ -56,9 +60,9 @@ impl Selection {
     ///
     /// # Errors
     /// A usage error with file, line, column and the nearest known name.
-    pub async fn read(&self, global: &Global) -> Result<(Loaded, Option<LoadedRecipe>)> {
+    pub async fn read(&self, cx: &Cx) -> Result<(Loaded, Option<LoadedRecipe>)> {
         let recipe = match &self.recipe {
-            Some(recipe) => Some(global.read_recipe(recipe).await?),
+            Some(recipe) => Some(cx.read_recipe(recipe).await?),
             None => None,
         };
         let intent = recipe.as_ref().and_then(|recipe| recipe.recipe.spec.criteria.get("intent"));
@@ -74,6 +78,7 @@ impl Selection {
     pub fn inputs(&self, workflow: Loaded, recipe: LoadedRecipe, publishing: Publishing) -> Result<Inputs> {
         Ok(Inputs {
             pods: self.pods.options()?,
+            node_facts: self.asked.options(self.pods.options()?)?,
             behavioral: self.behavioral_tests,
             max_gpus: self.max_gpus,
             settle: Duration::from_secs(self.settle),

@@ -17,6 +17,7 @@ use crate::{files, limits, yaml};
 /// Take a snapshot of the whole cluster, read-only: nodes, GPUs, DRA pools, workloads with images, definitions, versions.
 ///
 /// The same cluster gives the same document; its digest goes to stderr. What could not be read is in it as `unavailable`, with the reason.
+/// With --node-facts, a short pod on each GPU node looks at the node itself; nothing else is ever created.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
@@ -35,7 +36,7 @@ enum Sub {
 #[derive(Debug, clap::Args)]
 struct Take {
     /// Look at this machine itself, not at a cluster: kernel, settings, units, GPUs, network.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "node_facts")]
     host: bool,
     #[command(flatten)]
     node_facts: node_facts::Flags,
@@ -114,10 +115,15 @@ async fn take(args: Take, cx: Cx) -> Result<Exit> {
         let exit = args.node_facts.add(&cx, &cluster, &mut snapshot).await?;
         (snapshot, exit)
     };
+    // Before anything is written: an earlier snapshot is not replaced by one that is worth nothing.
+    snapshot::collect::check(&snapshot)?;
     let snapshot = args.write.redacted(snapshot, &cx)?;
     let text = args.write.text(&snapshot, &cx)?;
     let artefact = Artefact { text: &text, stem: "snapshot", format: if args.write.format() == Format::Yaml { "yaml" } else { "json" } };
     args.write.output.as_ref().unwrap_or(&Source::Stdio).write(artefact, &cx.global.target(), &cx.ui).await?;
+    for gap in show::gaps(&snapshot).iter().filter(|_| snapshot.host.is_none()) {
+        cx.ui.warn(format!("not read: {gap}"));
+    }
     for line in odd_ones(&snapshot) {
         cx.ui.warn(line);
     }

@@ -77,7 +77,7 @@ impl Trial {
         // Only now: a run that was refused leaves no directory behind.
         let resumed = earlier.is_some();
         let journal = earlier.map_or_else(|| Journal::create(&out, header.clone()), Ok)?;
-        if inputs.behavioral {
+        if inputs.creates() {
             sweep(cluster, &header.run, &cx.ui).await?;
         }
         write_json(&out.join("plan.json"), &plan)?;
@@ -93,7 +93,7 @@ impl Trial {
         let signals = tokio::spawn(cancel_on_signal(cancel.clone(), cx.ui.clone()));
         let Conduct { limit, fail_fast, .. } = conduct;
         let mut engine = Engine { inputs: &inputs, cluster, journal, ui: &cx.ui, cancel, limit, fail_fast };
-        let corner = Corner::new(place).used(resumed && inputs.behavioral);
+        let corner = Corner::new(place).used(resumed && inputs.creates());
         let state = engine.run(corner, &mut facts).await?;
         signals.abort();
         let report = collect::report(&inputs, &state, &facts)?;
@@ -149,7 +149,7 @@ fn created_outside(inputs: &Inputs) -> Vec<(String, String)> {
 
 /// Outside a simulated cluster a run is only started by someone who knows where and how much.
 fn confirm(conduct: &Conduct, inputs: &Inputs, ui: &Ui, cluster: &Cluster, look: &Snapshot, plan: &Plan) -> Result<()> {
-    if conduct.yes || look.cluster.hardware == Hardware::Simulated || !inputs.behavioral {
+    if conduct.yes || look.cluster.hardware == Hardware::Simulated || !inputs.creates() {
         return Ok(());
     }
     let what = format!("run {} on context {}, holding up to {} GPUs", plan.workflow, cluster.context(), plan.gpus);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
+use crate::cli::node_facts::Asked;
 use crate::cli::pods::PodArgs;
 use crate::cli::trial::{Conduct, Trial, header};
 use crate::cli::{Cx, reports, snapshot as cli_snapshot, without_cluster};
@@ -64,6 +65,8 @@ pub struct Args {
     /// The namespace for what we create; otherwise one of our own is made and removed.
     #[arg(short, long, env = "SEATRIAL_NAMESPACE", value_name = "NAME")]
     namespace: Option<String>,
+    #[command(flatten)]
+    asked: Asked,
     #[command(flatten)]
     pods: PodArgs,
     /// The most GPUs that may be held at once; what wants more is skipped, by request.
@@ -176,7 +179,7 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
         collect::empty_or_absent(folder)?;
     }
     let named = match &args.recipe {
-        Some(recipe) => Some(cx.global.read_recipe(recipe).await?),
+        Some(recipe) => Some(cx.read_recipe(recipe).await?),
         None => None,
     };
     let given = match &args.snapshot {
@@ -213,6 +216,9 @@ impl Args {
 
     /// Pages that hold back a requirement would say less than they seem to.
     fn check_pages(&self) -> Result<()> {
+        if self.asked.wanted() && self.snapshot.is_some() {
+            return Err(Error::usage("--node-facts asks the nodes now, and --snapshot says what was there earlier: give one of them"));
+        }
         if self.cncf_submission {
             return Err(Error::usage("this version cannot write a CNCF submission")
                 .hint("--evidence-dir DIR writes the pages about each requirement, from the same results"));
@@ -273,6 +279,7 @@ impl Args {
             max_gpus: self.max_gpus,
             picked,
             pods: self.pods.options()?,
+            node_facts: self.asked.options(self.pods.options()?)?,
             given,
             settle: Duration::from_secs(self.settle),
             publishing: Publishing {

@@ -76,7 +76,7 @@ fn weigh(constraint: &Constraint, rule: &Rule, over: Over, readings: &[At]) -> O
     let enough = rule.enough(held.len(), readings.len());
     let sources: BTreeMap<&str, ()> = readings.iter().map(|at| (at.source.as_str(), ())).collect();
     let source = sources.into_keys().collect::<Vec<_>>().join(", ");
-    let mut values: BTreeMap<String, Vec<&str>> = if rule.for_all() { others } else { BTreeMap::new() };
+    let mut values: BTreeMap<String, Vec<&str>> = if rule.for_all() || !enough { others } else { BTreeMap::new() };
     if values.is_empty() {
         for (value, subject) in &held {
             values.entry(value.clone()).or_default().push(subject);
@@ -191,6 +191,8 @@ mod tests {
         assert_eq!(judged(&with(Quantifier::Any), &readings).verdict, Verdict::Pass);
         assert_eq!(judged(&with(Quantifier::Count(">= 2".to_owned())), &readings).verdict, Verdict::Fail);
         assert_eq!(judged(&with(Quantifier::All), &readings).verdict, Verdict::Fail);
+        let none = judged(&Constraint { quantifier: Quantifier::Any, ..constraint(">= 580") }, &readings);
+        assert_eq!(none.message, "expected >= 580, found `570.1` on node a; gone on node b (0 of 2 nodes)");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::StreamExt;
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::checks::probe;
@@ -34,7 +35,8 @@ pub const HOST: &str = "/host";
 pub const HOST_PATHS: &[&str] = &["/sys", "/etc/os-release"];
 
 /// What is looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// What an unprivileged container sees that has a GPU.
     Container,
@@ -43,7 +45,8 @@ pub enum Mode {
 }
 
 /// How nodes are asked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Options {
     /// What is looked at.
     pub mode: Mode,
@@ -110,6 +113,16 @@ pub async fn gather(
     gathered
 }
 
+/// Adds the answers to the snapshot's nodes, and tells its hardware anew.
+pub fn put(snapshot: &mut Snapshot, mut gathered: BTreeMap<String, Reading<Facts>>) {
+    if let Reading::Value(nodes) = &mut snapshot.nodes {
+        for node in nodes {
+            node.facts = gathered.remove(&node.name).or(node.facts.take());
+        }
+    }
+    snapshot.settle_hardware();
+}
+
 async fn gather_all(
     cluster: &Cluster,
     scratch: &Scratch,
@@ -156,13 +169,16 @@ async fn ask(
             (node.name.clone(), reading)
         }
     });
+    // Collected, as a stream of a borrowing closure is not known to be Send.
+    let asked: Vec<_> = asked.collect();
     Ok(futures::stream::iter(asked).buffer_unordered(options.parallel.max(1)).collect().await)
 }
 
 async fn visit(visit: Visit<'_>) -> Reading<Facts> {
     match visit.facts().await {
         Ok(facts) => Reading::Value(facts),
-        Err(error) => Reading::Unavailable(error.chain()),
+        // The same trouble is the same reading, whichever run had it.
+        Err(error) => Reading::Unavailable(error.chain().replace(visit.scratch.run(), "<run>")),
     }
 }
 

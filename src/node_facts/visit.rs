@@ -83,15 +83,18 @@ impl Visit<'_> {
     async fn wait(&self, pod: &ObjectRef) -> Result<()> {
         let placing = self.options.timeout.min(limits::POD_RUNNING);
         let placed = self.until(pod, placing, |stage, has_node| has_node || matches!(stage, Stage::Done | Stage::Dead(_))).await;
-        let end = match placed {
-            Ok(_) => self.until(pod, self.options.timeout, |stage, _| matches!(stage, Stage::Done | Stage::Dead(_))).await,
-            Err(error) => Err(error),
+        let (end, limit) = match placed {
+            Ok(_) => {
+                let limit = self.options.timeout;
+                (self.until(pod, limit, |stage, _| matches!(stage, Stage::Done | Stage::Dead(_))).await, limit)
+            }
+            Err(error) => (Err(error), placing),
         };
         match end {
             Ok(Some(Stage::Dead(why))) => Err(Error::new(Kind::Unavailable, format!("{why}{}", self.last_words(pod).await))),
             Ok(Some(_)) => Ok(()),
             Ok(None) => Err(Error::new(Kind::Unavailable, "someone else removed its pod")),
-            Err(error) if error.kind() == Kind::Timeout => Err(self.late(pod).await),
+            Err(error) if error.kind() == Kind::Timeout => Err(self.late(pod, limit.as_secs()).await),
             Err(error) => Err(error),
         }
     }
@@ -107,8 +110,7 @@ impl Visit<'_> {
     }
 
     /// Why the pod has not ended in its time.
-    async fn late(&self, pod: &ObjectRef) -> Error {
-        let seconds = self.options.timeout.as_secs();
+    async fn late(&self, pod: &ObjectRef, seconds: u64) -> Error {
         let now = match self.cluster.get("v1", "Pod", pod.namespace.as_deref(), &pod.name).await {
             Ok(Some(now)) => pod::stage(&now),
             Ok(None) => return Error::new(Kind::Unavailable, "someone else removed its pod"),

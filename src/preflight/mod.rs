@@ -42,7 +42,7 @@ pub fn base_access(own_namespace: bool) -> Vec<Access> {
 /// # Errors
 /// An internal error for an unknown step; workflows are checked when they are read.
 pub fn accesses(inputs: &Inputs, own_namespace: bool) -> Result<Vec<Access>> {
-    let mut accesses = if inputs.behavioral { base_access(own_namespace) } else { Vec::new() };
+    let mut accesses = if inputs.creates() { base_access(own_namespace) } else { Vec::new() };
     for spec in &inputs.workflow.workflow.spec.steps {
         accesses.extend((steps::find(&spec.id)?.access)(inputs, spec));
     }

@@ -216,3 +216,11 @@ fn criteria_are_read_in_both_shapes() {
         assert_eq!(criteria.name(), "eks");
     }
 }
+
+#[test]
+fn a_recipe_of_constraints_alone_is_read() {
+    let text = "kind: RecipeResult\napiVersion: aicr.run/v1beta1\nconstraints: [{name: K8s.server.version, value: '>= 1.30'}]\n";
+    let loaded = read(text).expect("reads");
+    assert_eq!((loaded.recipe.metadata.name.as_str(), loaded.recipe.spec.constraints.len()), ("base", 1));
+    assert!(loaded.health.is_empty() && loaded.recipe.spec.checks.all().next().is_none());
+}

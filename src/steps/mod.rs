@@ -27,7 +27,6 @@ use crate::cluster::lease::HeldLease;
 use crate::cluster::{Access, Cluster, Scratch, scratch};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::limits;
 use crate::pods::PodOptions;
 use crate::recipe::{Allocation, LoadedRecipe};
 use crate::results::{Artifact, Outcome, StepResult, TestResult};
@@ -35,6 +34,7 @@ use crate::snapshot::{Hardware, Snapshot};
 use crate::ui::Ui;
 use crate::vendor::{self, Vendor};
 use crate::workflow::{Loaded, StepSpec};
+use crate::{limits, node_facts};
 pub use corner::Corner;
 pub use picked::Picked;
 pub use sink::{Produced, Sink};
@@ -156,6 +156,8 @@ pub struct Inputs {
     pub picked: Picked,
     /// How our pods look on this cluster.
     pub pods: PodOptions,
+    /// How GPU nodes are asked for their facts, if they are.
+    pub node_facts: Option<node_facts::Options>,
     /// The snapshot to judge constraints by, where it is not taken now.
     pub given: Option<Snapshot>,
     /// How long set-up waits for the cluster to settle.
@@ -175,10 +177,17 @@ impl Inputs {
             max_gpus: None,
             picked: Picked::default(),
             pods: PodOptions::default(),
+            node_facts: None,
             given: None,
             settle: Duration::from_secs(60),
             publishing: Publishing::default(),
         }
+    }
+
+    /// True if the run may create anything.
+    #[must_use]
+    pub fn creates(&self) -> bool {
+        self.behavioral || self.node_facts.is_some()
     }
 
     /// What a step's result depends on beside workflow and recipe.
@@ -187,7 +196,7 @@ impl Inputs {
     /// Never in practice; settings always have a JSON form.
     pub fn settings(&self) -> Result<Digest> {
         let given = self.given.as_ref().map(Digest::of_json).transpose()?;
-        Digest::of_json(&(self.behavioral, self.max_gpus, &self.picked, &self.pods, given))
+        Digest::of_json(&(self.behavioral, self.max_gpus, &self.picked, &self.pods, &self.node_facts, given))
     }
 
     /// The vendor profile of the recipe.

@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::cluster::Access;
 use crate::constraints;
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::results::{ErrorReason, Outcome, Verdict};
 use crate::snapshot::{self, Snapshot};
 use crate::steps::tests::{finish, sum_up};
-use crate::steps::{Fact, Selected, Step, StepCx, no_gpus};
+use crate::steps::{Fact, Inputs, Selected, Step, StepCx, no_gpus};
+use crate::workflow::StepSpec;
+use crate::{limits, node_facts};
 
 pub(super) static STEP: Step = Step {
     id: "snapshot",
@@ -18,22 +21,38 @@ pub(super) static STEP: Step = Step {
     needs: &[],
     provides: Some(Fact::Snapshot),
     cluster: true,
-    access: |_, _| snapshot::collect::READS.to_vec(),
+    access,
     gpus: no_gpus,
     tests: |inputs| {
         let constraints = &inputs.recipe.recipe.spec.constraints;
         let one = |id| Selected { id, version: constraints::VERSION, phase: "readiness" };
         Ok(constraints::ids(constraints).into_iter().map(one).collect())
     },
-    timeout: |_| Duration::from_secs(180),
+    timeout,
     run: |cx| Box::pin(run(cx)),
 };
+
+/// Rounds of pods that are waited for at most: 320 GPU nodes, at 16 at a time.
+const ROUNDS: u32 = 20;
+
+fn access(inputs: &Inputs, _: &StepSpec) -> Vec<Access> {
+    let mut accesses = snapshot::collect::READS.to_vec();
+    if let Some(options) = &inputs.node_facts {
+        accesses.extend(node_facts::access(options.mode));
+    }
+    accesses
+}
+
+fn timeout(inputs: &Inputs) -> Duration {
+    let asking = inputs.node_facts.as_ref().map(|options| limits::GPU_LOCK + options.timeout * ROUNDS);
+    Duration::from_secs(180) + asking.unwrap_or_default()
+}
 
 async fn run(cx: &StepCx<'_>) -> Result<Outcome> {
     cx.ui.waiting("the API server's lists of nodes, slices, workloads and definitions");
     let snapshot = match &cx.inputs.given {
         Some(given) => given.clone(),
-        None => snapshot::collect(cx.cluster).await?,
+        None => take(cx).await?,
     };
     let mut outcome = judge(&snapshot);
     outcome.message = format!("{} · sha256:{}…", outcome.message, Digest::of_json(&snapshot)?.short());
@@ -50,6 +69,19 @@ async fn run(cx: &StepCx<'_>) -> Result<Outcome> {
     // What a recipe only advises stops nothing.
     let blocks = !matches!(readiness.verdict, Verdict::Pass | Verdict::Skip(_));
     Ok(Outcome { message, ..if blocks { readiness } else { outcome } })
+}
+
+/// A snapshot of now, with the facts of nodes where they were asked for.
+async fn take(cx: &StepCx<'_>) -> Result<Snapshot> {
+    let mut snapshot = snapshot::collect(cx.cluster).await?;
+    if let Some(options) = &cx.inputs.node_facts {
+        let gathered = node_facts::gather(cx.cluster, cx.scratch().await?, &snapshot, options, cx.ui).await?;
+        for (node, reason) in gathered.iter().filter_map(|(node, reading)| Some((node, reading.unavailable()?))) {
+            cx.ui.warn(format!("node {node} has no facts: {reason}"));
+        }
+        node_facts::put(&mut snapshot, gathered);
+    }
+    Ok(snapshot)
 }
 
 /// A snapshot is a reading, not a verdict on the cluster; but without nodes there is nothing to go on with.

@@ -56,7 +56,8 @@ END
 mounts="{\"hostPath\": \"$DIR/gpu\", \"containerPath\": \"/opt/gpu\", \"options\": [\"ro\", \"rbind\"]}"
 bus=/sys/bus/pci/devices
 [ ! -d "$DIR/host$bus" ] || mounts="$mounts, {\"hostPath\": \"$DIR/host$bus\", \"containerPath\": \"$bus\", \"options\": [\"ro\", \"rbind\"]}"
-devices=$(seq 0 $((GPUS - 1)) | sed 's/.*/{"name": "gpu-&", "containerEdits": {"env": ["SEATRIAL_GPU_&=simulated"]}}/' | paste -sd,)
+count=${GPUS#*=}
+devices=$(seq 0 $((${count:-0} - 1)) | sed 's/.*/{"name": "gpu-&", "containerEdits": {"env": ["SEATRIAL_GPU_&=simulated"]}}/' | paste -sd,)
 cat > /run/cdi/gpu.json <<END
 {"cdiVersion": "0.6.0", "kind": "seatrial.dev/gpu", "devices": [$devices],
  "containerEdits": {"mounts": [$mounts]}}
@@ -120,10 +121,11 @@ kubelet=$!
 asked() { "$SEATRIAL_BIN_KUBECTL" --kubeconfig "$DIR/kubeconfig" get node "$NAME" -o "jsonpath=$1"; }
 ready() { kill -0 $kubelet || { fail "kubelet has ended; see $log/kubelet.log"; sleep infinity; }; [ "$(asked '{.status.conditions[?(@.type=="Ready")].status}')" = True ]; }
 await 90 "node Ready" ready
-if [ "$GPUS" != 0 ]; then
-  "$SEATRIAL_BIN_GPU_DEVICE_PLUGIN" nvidia.com/gpu "$GPUS" seatrial.dev/gpu >"$log/gpu-device-plugin.log" 2>&1 &
-  advertised() { [ "$(asked '{.status.allocatable.nvidia\.com/gpu}')" = "$GPUS" ]; }
-  await 30 "$GPUS GPUs advertised" advertised
+if [ -n "$GPUS" ]; then
+  resource=${GPUS%=*}
+  "$SEATRIAL_BIN_GPU_DEVICE_PLUGIN" "$resource" "$count" seatrial.dev/gpu >"$log/gpu-device-plugin.log" 2>&1 &
+  advertised() { [ "$(asked "{.status.allocatable.${resource/./\\.}}")" = "$count" ]; }
+  await 30 "$GPUS advertised" advertised
 fi
 [ -e "$DIR/failed" ] || touch "$DIR/ready"
 # Orphans of containers come to us.

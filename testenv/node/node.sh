@@ -2,20 +2,20 @@
 # Runs a real Kubernetes node beside a control plane of `seatrial sim up`, until its stdin ends: kubelet, containerd and runc in
 # mount, network, process, host name, IPC and cgroup namespaces of their own. Needs root and cgroup v1. Simulated: it says so by label.
 #
-#   testenv/node/node.sh DIR NAME PLANE GPUS
+#   testenv/node/node.sh DIR NAME PLANE [RESOURCE=COUNT]
 #
 # DIR is the node's directory, removed at the end. What is there beforehand:
 #   images/*.tar   images to import (testenv/node/image.sh makes them)      labels   node labels, a=b,c=d
 #   gpu/           what a container that has GPUs finds in /opt/gpu         host/    a tree laid over the node's own files
 #   host.paths     paths of that tree, one a line                          kubelet.yaml   more fields of kubelet's configuration
-# PLANE is the directory of the control plane (`sim up --dir PLANE`). GPUS nvidia.com/gpu are advertised by a device plugin; 0: none runs.
+# PLANE is the directory of the control plane (`sim up --dir PLANE`). With nvidia.com/gpu=8, a device plugin advertises 8 GPUs.
 # DIR/ready appears when the node is Ready, DIR/failed when it will not be; DIR/log holds what its programs say.
 # In the end nothing is left, also when this script is killed: no process, mount, link, namespace or directory; after a SIGKILL of
 # this script itself empty cgroup folders stay, which the next one removes.
 set -uo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-dir=$(readlink -f "$1") name=$2 plane=$3 gpus=$4
+dir=$(readlink -f "$1") name=$2 plane=$3 gpus=${4:-}
 log=$dir/log
 mkdir -p "$log" "$dir/pki"
 exec 2>"$log/node.log"

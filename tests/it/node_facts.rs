@@ -8,6 +8,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::faults::proxied;
+use crate::output::{less, user};
 use crate::support::cluster::{LeasedCluster, lease};
 use crate::support::fault_proxy::{Fault, Rule};
 use crate::support::node::{IMAGE, NodePlan, RealNode, STAND_IN};
@@ -55,6 +56,8 @@ fn plan<'a>(cluster: &'a LeasedCluster, name: &str) -> Option<NodePlan<'a>> {
 struct Asked {
     /// Facts by node, as in the document.
     facts: BTreeMap<String, Value>,
+    /// What their hardware is said to be.
+    hardware: BTreeMap<String, Value>,
     stderr: String,
 }
 
@@ -65,7 +68,8 @@ impl Asked {
         let snapshot: Value = serde_json::from_str(&ran.stdout).expect("is JSON");
         let nodes = snapshot["nodes"]["value"].as_array().expect("a list");
         let name = |node: &Value| node["name"].as_str().expect("has a name").to_owned();
-        Self { facts: nodes.iter().map(|node| (name(node), node["facts"].clone())).collect(), stderr: ran.stderr }
+        let field = |field: &str| nodes.iter().map(|node| (name(node), node[field].clone())).collect();
+        Self { facts: field("facts"), hardware: field("hardware"), stderr: ran.stderr }
     }
 
     #[track_caller]
@@ -135,6 +139,7 @@ async fn containers_with_a_gpu_say_what_they_see_restricted_and_within_a_quota()
     // One that is set up otherwise is seen to be.
     assert_eq!((&gpu["ecc"]["value"], &asked.gpu("real-2")["ecc"]["value"]), (&"enabled".into(), &"disabled".into()));
     assert_eq!(asked.value("real-1")["pci"]["value"].as_array().map(Vec::len), Some(2), "the whole bus is seen");
+    assert_eq!(asked.hardware["real-1"], "simulated", "devices were seen, and so was the mark");
     for node in ["sim-node-1", "sim-node-4"] {
         asked.refused(node, "not asked for: --node-selector wants pool=real");
     }
@@ -214,11 +219,13 @@ async fn a_node_that_does_not_answer_is_named_with_the_reason() {
     fails(STAND_IN, &[], "the log holds piece 1 of the facts twice");
 
     // kwok says of its pods that they run; nobody ever hears of them.
-    let silent = Bin::seatrial().args(["snapshot", "--node-facts", "--image", IMAGE, "--node-timeout", "8"]);
+    let flags = ["--node-facts", "--image", IMAGE, "--node-timeout", "8", "--namespace", "default"];
+    let silent = Bin::seatrial().args(["snapshot"]).args(flags);
     let silent = Asked::of(silent.args([Path::new("--kubeconfig"), &kubeconfig]), 0);
     silent.value("real-1");
     for node in ["sim-node-1", "sim-node-2", "sim-node-3", "sim-node-4"] {
-        silent.refused(node, "its pod is said to run and has not ended within 8 s; read the log of container facts of pod");
+        let why = "its pod is said to run and has not ended within 8 s; read the log of container facts of pod default/node-facts-<run>-";
+        silent.refused(node, why);
     }
     assert_eq!(cluster.left(), "");
 
@@ -285,4 +292,67 @@ async fn nothing_is_left_of_an_asker_that_was_interrupted_or_killed() {
         place.bin(&["cleanup"]).exits(0);
         cluster.left().is_empty().then_some(())
     });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn validate_judges_constraints_by_facts_that_it_asks_nodes_for() {
+    let cluster = lease().await;
+    let Some(plan) = plan(&cluster, "real-1") else { return };
+    let _node = plan.start(1);
+    let verdict = |value: &str, flags: &[&str], code: i32| {
+        let bin = Bin::seatrial();
+        let constraint = format!("{{name: GPU.smi.driver, value: \"{value}\", quantifier: any}}");
+        let recipe = format!(
+            "apiVersion: seatrial.dev/v1alpha1\nkind: Recipe\nmetadata: {{name: driver}}\nspec:\n  criteria: {{accelerator: h100}}\n  \
+             vendor: nvidia\n  constraints: [{constraint}]\n"
+        );
+        std::fs::write(bin.folder().join("r.yaml"), recipe).expect("is written");
+        let common = ["validate", "-r", "./r.yaml", "--namespace", "default", "--node-selector", "kubernetes.io/hostname=real-1"];
+        let ran = bin.args(common).args(flags).args([Path::new("--kubeconfig"), &cluster.kubeconfig()]).exits(code);
+        let report: Value = serde_json::from_str(&ran.stdout).expect("is JSON");
+        report["results"]["tests"][0]["message"].as_str().expect("text").to_owned()
+    };
+    let asking = ["--node-facts", "--image", IMAGE];
+    assert!(verdict(">= 570", &asking, 0).contains("570.86.15"));
+    assert!(verdict(">= 580", &asking, 1).contains("570.86.15"));
+    assert!(verdict(">= 570", &[], 1).contains("--node-facts"), "nobody asked");
+    assert_eq!(cluster.left(), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn amd_nodes_are_asked_with_exactly_the_printed_roles() {
+    let cluster = lease().await;
+    let Some(plan) = NodePlan::new(&cluster, "real-1") else { return };
+    let Some(place) = Workplace::new(&cluster) else { return };
+    let plan = plan.tool("amd-smi", "exec cat /opt/gpu/$1.json");
+    let node = plan.start_with("feature.node.kubernetes.io/amd-gpu=true", "amd.com/gpu=2");
+    for (name, text) in [
+        ("static", include_str!("../fixtures/facts/amd/static.json")),
+        ("list", include_str!("../fixtures/facts/amd/list.json")),
+        ("metric", include_str!("../fixtures/facts/amd/metric.json")),
+        ("xgmi", include_str!("../fixtures/facts/amd/xgmi.json")),
+        ("version", include_str!("../fixtures/facts/amd/version.json")),
+    ] {
+        node.data(&format!("{name}.json"), text);
+    }
+    cluster.apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: facts}\n");
+    let rbac = ["rbac", "conformance", "--recipe", "sim-h100", "--behavioral-tests", "false", "--namespace", "facts", "--node-facts"];
+    let roles = Bin::seatrial().args(rbac).args(["--service-account", "default:asker"]).exits(0).stdout;
+    let asker = user(&cluster, &place, "asker", &roles);
+    eventually("the roles to be seen", Duration::from_secs(20), || {
+        cluster.try_kubectl(&asker, &["auth", "can-i", "create", "pods", "-n", "facts", "--quiet"], "").0.then_some(())
+    });
+    let flags = ["--namespace", "facts"];
+    let asked = Asked::of(ask(&asker, "real-1", IMAGE, &flags), 0);
+    let stack = &asked.value("real-1")["gpus"]["value"][0];
+    assert_eq!((&stack["vendor"], &stack["driver"]["value"]), (&"amd".into(), &"6.10.5".into()));
+    assert_eq!(asked.gpu("real-1")["architecture"]["value"], "gfx942");
+    for (verb, resource) in [("get", "pods/log"), ("create", "pods")] {
+        cluster.apply(&less(&roles, verb, resource));
+        eventually("the smaller role to be seen", Duration::from_secs(20), || {
+            let ran = ask(&asker, "real-1", IMAGE, &flags).ends();
+            ran.stderr.contains(&format!("missing: {verb} {resource} in namespace facts")).then(|| assert_eq!(ran.code, 4))
+        });
+    }
+    assert_eq!(cluster.left(), "");
 }

@@ -131,7 +131,7 @@ fn plans_are_the_only_thing_on_stdout_and_a_budget_is_kept() {
 }
 
 /// Makes a user of these roles, and its kubeconfig.
-fn user(cluster: &crate::support::cluster::LeasedCluster, place: &Workplace, name: &str, roles: &str) -> std::path::PathBuf {
+pub(crate) fn user(cluster: &crate::support::cluster::LeasedCluster, place: &Workplace, name: &str, roles: &str) -> std::path::PathBuf {
     cluster.apply(&format!("apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: {name}, namespace: default}}\n---\n{roles}"));
     let token = cluster.kubectl(&["create", "token", name, "--namespace", "default"]);
     let text = std::fs::read_to_string(cluster.kubeconfig()).expect("is there");
@@ -143,7 +143,7 @@ fn user(cluster: &crate::support::cluster::LeasedCluster, place: &Workplace, nam
 }
 
 /// The roles with one verb on one resource taken out.
-fn less(roles: &str, verb: &str, resource: &str) -> String {
+pub(crate) fn less(roles: &str, verb: &str, resource: &str) -> String {
     let plural = resource.split('.').next().expect("a name");
     let mut documents = Vec::new();
     for mut document in seatrial::yaml::all_from_str::<Value>(roles, "roles").expect("YAML") {
@@ -151,6 +151,9 @@ fn less(roles: &str, verb: &str, resource: &str) -> String {
             if rule["resources"].as_array().is_some_and(|all| all.contains(&json!(plural))) {
                 rule["verbs"].as_array_mut().expect("verbs").retain(|have| have != verb);
             }
+        }
+        if let Some(rules) = document.get_mut("rules").and_then(Value::as_array_mut) {
+            rules.retain(|rule| rule["verbs"] != json!([]));
         }
         documents.push(document);
     }

@@ -264,7 +264,7 @@ async fn recipes_and_snapshots_come_from_config_maps_and_reports_go_to_them() {
     let run = |args: &[&str]| Bin::within(place.folder.path()).args(args).args([Path::new("--kubeconfig"), &place.kubeconfig]);
     run(&["snapshot", "-o", "cm://default/snap"]).exits(0);
     run(&["validate", "-r", "cm://default/recipe", "-s", "cm://default/snap", "-o", "cm://default/report"]).exits(0);
-    let map = cluster.get(&["get", "configmap", "report", "-n", "default"]);
+    let map = cluster.get(&["configmap", "report", "-n", "default"]);
     let (_, text) = map["data"].as_object().expect("data").iter().find(|(key, _)| key.starts_with("report")).expect("a report");
     let report: Value = serde_json::from_str(text.as_str().expect("text")).expect("is JSON");
     assert_eq!(report["results"]["extra"]["verdict"], "ok");

@@ -45,6 +45,12 @@ impl<'a> NodePlan<'a> {
             left_out("a real node needs root");
             return None;
         }
+        let namespaces = ["--mount", "--net", "--pid", "--uts", "--ipc", "--cgroup", "--fork", "true"];
+        if !["unshare", "ip", "setpriv", "openssl", "strip"].iter().all(|tool| runs(tool, &["--version"])) || !runs("unshare", &namespaces)
+        {
+            left_out("a real node needs unshare, ip, setpriv, openssl and strip, and namespaces that this process may make");
+            return None;
+        }
         if !Path::new("/sys/fs/cgroup/memory/cgroup.procs").exists() {
             left_out("a real node is built for cgroup v1, which this machine does not have");
             return None;
@@ -102,9 +108,15 @@ impl<'a> NodePlan<'a> {
     #[track_caller]
     pub(crate) fn start(self, gpus: u32) -> RealNode<'a> {
         let labels = format!("nvidia.com/gpu.present=true,nvidia.com/gpu.count={gpus},nvidia.com/gpu.product=NVIDIA-H100-80GB-HBM3");
-        fs::write(self.dir.join("labels"), if gpus == 0 { String::new() } else { labels }).expect("is written");
+        if gpus == 0 { self.start_with("", "") } else { self.start_with(&labels, &format!("nvidia.com/gpu={gpus}")) }
+    }
+
+    /// The same with labels and a resource of one's own, `amd.com/gpu=8`.
+    #[track_caller]
+    pub(crate) fn start_with(self, labels: &str, gpus: &str) -> RealNode<'a> {
+        fs::write(self.dir.join("labels"), labels).expect("is written");
         let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/testenv/node/node.sh"));
-        command.arg(&self.dir).arg(&self.name).arg(self.cluster.dir()).arg(gpus.to_string()).current_dir("/");
+        command.arg(&self.dir).arg(&self.name).arg(self.cluster.dir()).arg(gpus).current_dir("/");
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).envs(parts().iter().cloned());
         // Its own group: Ctrl-C is for the tests. Its own output: nobody waits for the end of theirs on its behalf.
         use std::os::unix::process::CommandExt;
@@ -175,6 +187,11 @@ impl Drop for RealNode<'_> {
         // It ends by itself; what it came to is in nobody's interest any more.
         let _ = self.keeper.wait();
     }
+}
+
+/// True if a program is here and ends well.
+fn runs(program: &str, arguments: &[&str]) -> bool {
+    Command::new(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
 fn write_tool(dir: &Path, name: &str, script: &str) {
