@@ -77,14 +77,21 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
     let mut root = Cli::command();
     root.build();
     let mut settings = Vec::new();
-    for (path, known) in settings_of(&root) {
+    let all = settings_of(&root);
+    let common = all.first().map(|(_, common)| common.clone()).unwrap_or_default();
+    for (path, known) in &all {
         if show.only.is_empty() || path.starts_with(&show.only) {
-            settings.extend(known.iter().map(|setting| row(setting, &path, config, &cx)));
+            settings.extend(known.iter().map(|setting| row(setting, path, config, &cx)));
+            // What is common to all commands, where this one has a word of its own.
+            let own = |setting: &&Setting| {
+                !path.is_empty() && config.is_some_and(|file| file.of(path, &setting.name) != file.of(&[], &setting.name))
+            };
+            settings.extend(common.iter().filter(own).map(|setting| row(setting, path, config, &cx)));
         }
     }
     if settings.is_empty() {
         let wrong = show.only.join(" ");
-        let names: Vec<String> = settings_of(&root).into_iter().map(|(path, _)| path.join(" ")).filter(|path| !path.is_empty()).collect();
+        let names: Vec<String> = all.iter().map(|(path, _)| path.join(" ")).filter(|path| !path.is_empty()).collect();
         let error = Error::usage(format!("there is no command `{}`", printable(&wrong)));
         return Err(error.did_you_mean(&wrong, names.iter().map(String::as_str), format!("commands: {}", names.join(", "))));
     }

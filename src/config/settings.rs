@@ -58,9 +58,14 @@ impl Setting {
         })
     }
 
-    /// What must be the same for one name to mean the same in two commands.
-    fn meaning(&self) -> (&Option<String>, &[String], &[String], String) {
-        (&self.variable, &self.values, &self.defaults, format!("{:?}", self.action))
+    /// True if one name means the same in two commands: what it takes is the same, and so is its variable, where both have one.
+    fn means_the_same_as(&self, other: &Self) -> bool {
+        let variables = match (&self.variable, &other.variable) {
+            (Some(one), Some(two)) => one == two,
+            _ => true,
+        };
+        let takes = |setting: &Self| (setting.values.clone(), setting.defaults.clone(), format!("{:?}", setting.action));
+        variables && takes(self) == takes(other)
     }
 }
 
@@ -174,14 +179,14 @@ fn check_section(config: &Config, entries: &[Entry], command: &Command, path: &s
                 )
             });
         };
-        if meant.iter().any(|(_, other)| other.meaning() != first.meaning()) {
+        if meant.iter().any(|(_, one)| meant.iter().any(|(_, other)| !one.means_the_same_as(other))) {
             let places: BTreeSet<String> = meant.iter().map(|(path, _)| path.replace(' ', ": ")).collect();
             let places = places.into_iter().collect::<Vec<_>>().join(" or ");
             return Err(config
                 .wrong(entry, &format!("`{key}` does not mean the same in each command"))
                 .hint(format!("write it in the section of the command that it is for: {places}")));
         }
-        only_from_a_named_file(config, entry, first)?;
+        meant.iter().try_for_each(|(_, setting)| only_from_a_named_file(config, entry, setting))?;
         inject(config, entry, first)?;
     }
     Ok(())
@@ -249,6 +254,7 @@ mod tests {
                     .arg(text("secret").hide(true)),
             )
             .subcommand(Command::new("plan").arg(text("recipe").env("SEATRIAL_RECIPE")))
+            .subcommand(Command::new("get").arg(text("recipe")))
             .subcommand(
                 Command::new("evidence").subcommand(
                     Command::new("verify")
@@ -288,6 +294,7 @@ mod tests {
         let file = "recipe: common.yaml\ncontext: lab\nrun:\n  recipe: run.yaml\n";
         assert_eq!(value(&parse(file, &["seatrial", "run"]).expect("parses"), "recipe").as_deref(), Some("run.yaml"));
         assert_eq!(value(&parse(file, &["seatrial", "plan"]).expect("parses"), "recipe").as_deref(), Some("common.yaml"));
+        assert_eq!(value(&parse(file, &["seatrial", "get"]).expect("parses"), "recipe").as_deref(), Some("common.yaml"));
         let given = parse(file, &["seatrial", "run", "--recipe", "mine.yaml", "--context=own"]).expect("parses");
         assert_eq!((value(&given, "recipe").as_deref(), value(&given, "context").as_deref()), (Some("mine.yaml"), Some("own")));
         assert_eq!(value(&parse(file, &["seatrial", "run"]).expect("parses"), "context").as_deref(), Some("lab"));

@@ -35,6 +35,8 @@ fn a_flag_goes_before_a_variable_that_before_the_file_and_that_before_the_defaul
     let row = shown(with_file(file), "settle");
     assert_eq!((row["value"].as_str(), row["origin"].as_str()), (Some("60"), Some("default")));
     assert_eq!(shown(with_file(file), "namespace")["origin"], "not-set");
+    let row = shown(with_file("context: lab\nplan: {context: own}\n"), "context");
+    assert_eq!((row["value"].as_str(), row["place"].as_str()), (Some("own"), Some("seatrial.yaml:2")));
     let ran = with_file(file).args(["config", "show", "--context", "lab", "-t", "json"]).exits(0);
     let document: Value = serde_json::from_str(&ran.stdout).expect("is JSON");
     let context = document["settings"].as_array().expect("a list").iter().find(|row| row["name"] == "context").expect("a row");
@@ -85,6 +87,16 @@ fn secrets_are_neither_read_from_the_file_nor_shown() {
     let ran = bin.args(["config", "show"]).exits(0);
     assert!(!ran.stdout.contains("hidden"), "{}", ran.stdout);
     assert!(ran.stdout.contains("https://example.com/r.yaml") && ran.stdout.contains("SEATRIAL_KEY_PASSPHRASE  set, not shown"));
+}
+
+#[test]
+fn the_example_of_the_documentation_is_a_valid_file() {
+    let page = include_str!("../../docs/configuration.md");
+    let example = page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    let ran = with_file(example).args(["config", "show", "run"]).exits(0);
+    for word in ["recipes/strict.yaml", "junit=junit.xml ctrf=ctrf.json", "seatrial.yaml:4"] {
+        assert!(ran.stdout.contains(word), "`{word}` is not in: {}", ran.stdout);
+    }
 }
 
 #[test]
