@@ -43,6 +43,19 @@ pub fn read_text(path: &Path, limit: u64) -> Result<String> {
     String::from_utf8(read(path, limit)?).map_err(|_| Error::usage(format!("{} is not UTF-8 text", path.display())))
 }
 
+/// Reads text of at most `limit` bytes from standard input.
+///
+/// # Errors
+/// [`Kind::Usage`] if there is more, or if it is not UTF-8; [`Kind::Io`] if it cannot be read.
+pub fn read_stdin(limit: u64) -> Result<String> {
+    let mut bytes = Vec::new();
+    std::io::stdin().lock().take(limit + 1).read_to_end(&mut bytes).context("read standard input")?;
+    if bytes.len() as u64 > limit {
+        return Err(Error::usage(format!("standard input has more than {limit} bytes")));
+    }
+    String::from_utf8(bytes).map_err(|_| Error::usage("standard input is not UTF-8 text"))
+}
+
 /// Writes a file under a temporary name in the same directory and renames it: a reader sees all of it or none.
 ///
 /// # Errors

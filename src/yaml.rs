@@ -32,6 +32,24 @@ pub fn from_str<T: DeserializeOwned>(text: &str, name: &str) -> Result<T> {
     serde_saphyr::from_str_with_options(text, options()).map_err(|error| explain(&error, name))
 }
 
+/// Parses one large document, such as a snapshot: as [`from_str`], with a budget that follows from its size, so that only what aliases
+/// blow up is refused.
+///
+/// # Errors
+/// As [`from_str`].
+pub fn from_large_str<T: DeserializeOwned>(text: &str, name: &str) -> Result<T> {
+    let mut options = options();
+    let mut budget = Budget::default();
+    budget.max_depth = limits::YAML_DEPTH;
+    // Each node, and each event, is a byte of the text at least.
+    budget.max_nodes = text.len() + 1;
+    budget.max_events = 2 * text.len() + 16;
+    budget.max_total_scalar_bytes = text.len() + 1;
+    budget.max_documents = 2;
+    options.budget = Some(budget);
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| explain(&error, name))
+}
+
 /// Parses all documents of a file; empty ones are left out.
 ///
 /// # Errors

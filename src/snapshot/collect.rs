@@ -79,6 +79,7 @@ pub async fn collect(cluster: &Cluster) -> Result<Snapshot> {
         policies: None,
         host: None,
         imported: None,
+        redaction: None,
     };
     snapshot.cluster.hardware = snapshot.derived_hardware();
     Ok(snapshot)

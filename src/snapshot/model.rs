@@ -12,6 +12,7 @@ pub use crate::facts::Reading;
 use crate::recipe::API_VERSION;
 use crate::snapshot::hardware::Hardware;
 use crate::snapshot::imported::Imported;
+use crate::snapshot::redact::Redaction;
 use crate::vendor;
 
 /// A snapshot of a cluster.
@@ -48,6 +49,9 @@ pub struct Snapshot {
     /// Another tool's snapshot that this one was read from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub imported: Option<Imported>,
+    /// What was taken out of it, if something was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redaction: Option<Redaction>,
 }
 
 /// One machine.
@@ -98,6 +102,7 @@ impl Snapshot {
             policies: None,
             host: None,
             imported: None,
+            redaction: None,
         }
     }
 

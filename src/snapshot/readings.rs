@@ -106,7 +106,7 @@ impl Snapshot {
     }
 
     /// The machines that a reading is of; with `hardware`, GPU nodes if there are any.
-    fn machines(&self, hardware: bool) -> Result<Vec<Machine<'_>>, String> {
+    pub(super) fn machines(&self, hardware: bool) -> Result<Vec<Machine<'_>>, String> {
         if let Some(host) = &self.host {
             return Ok(vec![Machine { name: &host.name, node: None, facts: Some(Ok(&host.facts)), pools: Vec::new() }]);
         }

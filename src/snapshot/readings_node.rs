@@ -94,6 +94,11 @@ fn release(facts: &Facts, key: &str) -> Reading<String> {
     facts.os_release.then(|release| Reading::of(release.get(key).cloned(), || format!("os-release has no {key}")))
 }
 
+/// The name of the operating system, from the facts.
+pub(super) fn pretty_name(machine: &Machine<'_>) -> Reading<String> {
+    machine.fact(|facts| release(facts, "PRETTY_NAME"))
+}
+
 /// Without facts: node feature discovery's labels, and the name that the kubelet tells.
 fn by_feature_discovery(machine: &Machine<'_>, key: &str) -> Found {
     if key == "PRETTY_NAME" {
