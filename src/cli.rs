@@ -13,6 +13,8 @@ pub mod plan;
 pub mod pods;
 pub mod preflight;
 pub mod rbac;
+pub mod recipe;
+mod recipe_data;
 pub mod reports;
 pub mod run;
 pub mod selection;
@@ -65,6 +67,9 @@ pub struct Global {
     /// The file of settings; otherwise the nearest seatrial.yaml, from the working directory upwards.
     #[arg(long, global = true, env = crate::config::VARIABLE, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// A directory of recipe data: what lies there at the path of a shipped overlay, recipe or health file replaces it, the rest is added.
+    #[arg(long, global = true, env = "SEATRIAL_DATA", value_name = "DIR")]
+    pub data: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -74,6 +79,7 @@ enum Command {
     Preflight(preflight::Args),
     Run(run::Args),
     Validate(validate::Args),
+    Recipe(recipe::Args),
     /// Work with signed evidence: verify, publish, make keys.
     Evidence(evidence::Args),
     /// Start, stop and load a simulated GPU cluster on this machine.
@@ -134,6 +140,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
         }
     };
     let ended = runtime.block_on(exec(cli.command, cx));
+    // A parser that is still at work on its thread is not waited for.
+    runtime.shutdown_background();
     ui.clear_live();
     ended.unwrap_or_else(|error| {
         ui.error(&error);
@@ -149,6 +157,8 @@ async fn exec(command: Option<Command>, cx: Cx) -> Result<Exit> {
         Command::Preflight(args) => preflight::exec(args, cx).await,
         Command::Run(args) => run::exec(args, cx).await,
         Command::Validate(args) => validate::exec(args, cx).await,
+        Command::Recipe(args) => recipe::exec(args, cx).await,
+
         Command::Evidence(args) => evidence::exec(args, cx).await,
         Command::Sim(args) => sim::exec(args, cx).await,
         Command::List(args) => list::exec(args, cx).await,

@@ -20,6 +20,8 @@ pub const TOOL: Duration = Duration::from_secs(60);
 pub const TOOL_BYTES: u64 = 8 << 20;
 /// One file of `/proc` or `/sys`; the longest that we read, the list of modules, has some 20 KB.
 pub const FACT_BYTES: u64 = 1 << 20;
+/// A secret for pseudonyms: with less, they could be guessed.
+pub const REDACT_KEY_BYTES: usize = 16;
 /// Kernel settings of one machine; real ones have 1,000 to 3,000.
 pub const SYSCTLS: usize = 20_000;
 /// Nesting of directories below the root for kernel settings; the deepest has six.
@@ -128,3 +130,16 @@ pub const ASSERTION_STEPS: usize = 20_000;
 pub const VIOLATIONS: usize = 50;
 /// Characters of a value quoted in a message; the whole one is in the artifacts.
 pub const QUOTED_CHARS: usize = 120;
+
+/// Reading the log of one container: 16 MiB on a slow line.
+pub const LOG_READ: Duration = Duration::from_secs(60);
+/// How long a pod that looks at its node may take, from creation to end: an image of 15 MB is pulled, tools that hang are given up after seconds.
+pub const NODE_FACTS: Duration = Duration::from_secs(120);
+/// Nodes that are asked at a time: a thousand nodes take some ten minutes, and their registry has ten pulls at a time.
+pub const NODE_FACTS_PARALLEL: usize = 10;
+/// Bytes of one piece of facts in a log: as base64 half of the 16 KiB at which container runtimes split a line.
+pub const FACTS_PIECE: usize = 6 << 10;
+/// Pieces of the facts of one node: 24 MiB; a machine with 8 GPUs and 1,500 kernel settings has about 100 KiB.
+pub const FACTS_PIECES: usize = 4096;
+/// What is read of a log that holds facts: all pieces in their base64 form, and room for other lines.
+pub const FACTS_LOG_BYTES: u64 = 40 << 20;

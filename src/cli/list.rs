@@ -8,7 +8,6 @@ use crate::cli::{Cx, Format};
 use crate::data;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
-use crate::recipe::load;
 use crate::workflow::Loaded;
 
 /// List what this version knows: checks, workflows, recipes.
@@ -49,13 +48,14 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
             data::workflow_names().into_iter().map(row).collect::<Result<_>>()?
         }
         What::Recipes => {
+            let catalog = cx.global.catalog()?;
             let row = |name: &str| {
-                let recipe = load::read(name)?.recipe;
+                let recipe = catalog.read(name)?.recipe;
                 let criteria: Vec<String> =
                     recipe.spec.criteria.stated().iter().map(|(dimension, value)| format!("{dimension}={value}")).collect();
                 Ok((name.to_owned(), criteria.join(" ")))
             };
-            data::recipe_names().into_iter().map(row).collect::<Result<_>>()?
+            catalog.recipes().map(row).collect::<Result<_>>()?
         }
     };
     match args.format {

@@ -6,7 +6,6 @@ use crate::cli::Cx;
 use crate::error::{Error, Kind, Result};
 use crate::exit::Exit;
 use crate::recipe::LoadedRecipe;
-use crate::recipe::load;
 use crate::snapshot::{Hardware, Snapshot};
 use crate::ui::{Tone, Ui, printable};
 
@@ -17,7 +16,7 @@ pub(crate) async fn exec(cx: Cx) -> Result<Exit> {
         Ok((cluster, snapshot)) => {
             let title = format!("{} · a read-only look", cx.ui.paint("seatrial", Tone::Strong));
             cx.ui.line(format!("{title}\n"));
-            cx.ui.artefact(&page(cluster.context(), &snapshot, &load::fitting(&snapshot)));
+            cx.ui.artefact(&page(cluster.context(), &snapshot, &cx.global.catalog().and_then(|catalog| catalog.fitting(&snapshot))));
             Ok(Exit::Ok)
         }
         Err(error) => {

@@ -5,7 +5,6 @@ use crate::cli::{Cx, Format};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::plan;
-use crate::recipe::load;
 use crate::steps::Publishing;
 
 /// Show what a run would do: the steps, why in this order, what each needs, reads, creates and may take.
@@ -21,14 +20,14 @@ pub struct Args {
 }
 
 pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
-    let (workflow, recipe) = args.selection.read()?;
+    let (workflow, recipe) = args.selection.read(&cx.global).await?;
     let (recipe, capacity) = match recipe {
         Some(recipe) => (recipe, None),
         None => {
             let (_, snapshot) = cx.global.look(&cx.ui).await.map_err(|error| {
                 error.context("look at the cluster for the recipe that fits").hint("without a cluster, name one with --recipe")
             })?;
-            (load::fitting(&snapshot)?, Some(snapshot.gpus()))
+            (cx.global.catalog()?.fitting(&snapshot)?, Some(snapshot.gpus()))
         }
     };
     let inputs = args.selection.inputs(workflow, recipe, Publishing::default())?;

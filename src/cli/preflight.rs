@@ -7,7 +7,6 @@ use crate::cli::{Cx, Format};
 use crate::cluster::scratch;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
-use crate::recipe::load;
 use crate::steps::Publishing;
 use crate::{limits, preflight};
 
@@ -34,11 +33,11 @@ pub struct Args {
 }
 
 pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
-    let (workflow, recipe) = args.selection.read()?;
+    let (workflow, recipe) = args.selection.read(&cx.global).await?;
     let (cluster, look) = cx.global.look(&cx.ui).await?;
     let recipe = match recipe {
         Some(recipe) => recipe,
-        None => load::fitting(&look)?,
+        None => cx.global.catalog()?.fitting(&look)?,
     };
     let publishing = Publishing { key: args.key, push: args.push, plain_http: args.plain_http, ..Publishing::default() };
     let inputs = args.selection.inputs(workflow, recipe, publishing)?;

@@ -30,7 +30,7 @@ pub struct Args {
 }
 
 pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
-    let (workflow, recipe) = args.selection.read()?;
+    let (workflow, recipe) = args.selection.read(&cx.global).await?;
     let recipe = match recipe {
         Some(recipe) => recipe,
         None => match load::only() {

@@ -10,7 +10,6 @@ use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::journal::{self, Header, Journal};
 use crate::plan;
-use crate::recipe::load;
 use crate::sign::Signer;
 use crate::steps::Publishing;
 use crate::{limits, progress};
@@ -59,7 +58,7 @@ pub struct Args {
 }
 
 pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
-    let (workflow, recipe) = args.selection.read()?;
+    let (workflow, recipe) = args.selection.read(&cx.global).await?;
     if let Some(key) = &args.key {
         // Better now than after an hour of tests.
         Signer::from_file(key)?;
@@ -75,7 +74,7 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
     let (cluster, look) = cx.global.look(&cx.ui).await?;
     let recipe = match recipe {
         Some(recipe) => recipe,
-        None => load::fitting(&look)?,
+        None => cx.global.catalog()?.fitting(&look)?,
     };
     let inputs = args.selection.inputs(workflow, recipe, args.publishing())?;
     let plan = plan::make(&inputs, Some(look.gpus()))?;

@@ -8,7 +8,7 @@ use crate::cli::Global;
 use crate::cli::pods::PodArgs;
 use crate::cluster::{Cluster, Target};
 use crate::error::Result;
-use crate::recipe::{LoadedRecipe, load};
+use crate::recipe::LoadedRecipe;
 use crate::snapshot::{self, Snapshot};
 use crate::steps::{Inputs, Publishing};
 use crate::ui::Ui;
@@ -20,8 +20,8 @@ pub struct Selection {
     /// The workflow: conformance, training or inference, or the path of a workflow file.
     #[arg(value_name = "WORKFLOW")]
     pub workflow: String,
-    /// The recipe: the name of a shipped one or a path; without it, the shipped one that the cluster fits.
-    #[arg(short, long, env = "SEATRIAL_RECIPE", value_name = "NAME|FILE")]
+    /// The recipe: the name of a shipped one, a file, `-`, https://… or cm://NAMESPACE/NAME; without it, the shipped one that the cluster fits.
+    #[arg(short, long, env = "SEATRIAL_RECIPE", value_name = "NAME|SOURCE")]
     pub recipe: Option<String>,
     /// Create workloads; with `false` only the structural part of each check runs, and the verdict says so.
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, env = "SEATRIAL_BEHAVIORAL_TESTS")]
@@ -54,9 +54,12 @@ impl Selection {
     ///
     /// # Errors
     /// A usage error with file, line, column and the nearest known name.
-    pub fn read(&self) -> Result<(Loaded, Option<LoadedRecipe>)> {
+    pub async fn read(&self, global: &Global) -> Result<(Loaded, Option<LoadedRecipe>)> {
         let workflow = Loaded::read(&self.workflow)?;
-        let recipe = self.recipe.as_deref().map(load::read).transpose()?;
+        let recipe = match &self.recipe {
+            Some(recipe) => Some(global.read_recipe(recipe).await?),
+            None => None,
+        };
         Ok((workflow, recipe))
     }
 

@@ -17,7 +17,7 @@ use crate::results::{Report, markdown};
 use crate::snapshot::{Hardware, Snapshot};
 use crate::steps::{Corner, Inputs, RunFacts, collect};
 use crate::ui::Ui;
-use crate::{files, limits, preflight, progress};
+use crate::{files, preflight, progress};
 
 /// A run that is about to start.
 pub struct Trial {
@@ -197,10 +197,4 @@ async fn cancel_on_signal(cancel: CancellationToken, ui: Ui) {
     ui.clear_live();
     ui.warn("interrupted: removing what this run created, then writing the report");
     cancel.cancel();
-}
-
-impl Default for Conduct {
-    fn default() -> Self {
-        Self { namespace: None, lease: limits::LEASE, limit: None, fail_fast: false, yes: false, skip_preflight: false, no_cleanup: false }
-    }
 }

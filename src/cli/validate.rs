@@ -12,14 +12,14 @@ use crate::cli::{Cx, reports, without_cluster};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::plan;
-use crate::recipe::{LoadedRecipe, load};
+use crate::recipe::LoadedRecipe;
 use crate::results::Report;
 use crate::sign::Signer;
 use crate::snapshot::{self, Snapshot};
 use crate::source::{self, Artefact, Source};
 use crate::steps::{Inputs, Picked, Publishing, collect};
 use crate::workflow::Loaded;
-use crate::{limits, progress};
+use crate::{cncf, files, limits, progress};
 
 /// Validate a cluster against a recipe: readiness constraints, then deployment, conformance and performance checks.
 ///
@@ -96,6 +96,15 @@ pub struct Args {
     /// Write the evidence bundle into this directory.
     #[arg(long, value_name = "DIR", conflicts_with = "no_cluster")]
     emit_attestation: Option<PathBuf>,
+    /// Write a page per CNCF AI conformance requirement that a check of this run answers, and an index, into this directory.
+    #[arg(long, value_name = "DIR")]
+    evidence_dir: Option<PathBuf>,
+    /// Only pages about this CNCF feature, e.g. dra-support. Repeatable.
+    #[arg(short, long = "feature", value_name = "FEATURE", requires = "evidence_dir", value_delimiter = ',')]
+    features: Vec<String>,
+    /// Refused in this version: the submission needs product data that --evidence-dir does not.
+    #[arg(long, hide = true)]
+    cncf_submission: bool,
     /// The private key that signs the evidence; SEATRIAL_KEY_PASSPHRASE opens an encrypted one.
     #[arg(long, value_name = "FILE", env = "SEATRIAL_KEY")]
     key: Option<PathBuf>,
@@ -114,6 +123,9 @@ pub struct Args {
     /// Do not ask the API server and the registry beforehand what we may do.
     #[arg(long)]
     skip_preflight: bool,
+    /// How many seconds the run's Lease lives without being renewed.
+    #[arg(long, value_name = "SECONDS", default_value_t = limits::LEASE.as_secs(), hide = true)]
+    lease_seconds: u64,
 }
 
 /// A group of checks, or all of them.
@@ -159,24 +171,28 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
         Signer::from_file(key)?;
     }
     args.check_offline()?;
+    args.check_pages()?;
     if let Some(folder) = &args.emit_attestation {
         collect::empty_or_absent(folder)?;
     }
     let named = match &args.recipe {
-        Some(recipe) => Some(read_recipe(recipe, &cx).await?),
+        Some(recipe) => Some(cx.global.read_recipe(recipe).await?),
         None => None,
     };
     let given = match &args.snapshot {
         Some(source) => {
             let text = source.read(limits::SNAPSHOT_BYTES, &cx.global.target()).await?;
-            Some(crate::yaml::from_str::<Snapshot>(&text.text, &text.name)?)
+            Some(snapshot::read_text(&text.text, &text.name)?)
         }
         None => None,
     };
     let report = if args.no_cluster {
         let recipe = match named {
             Some(recipe) => recipe,
-            None => load::fitting(given.as_ref().ok_or_else(|| Error::internal("--no-cluster without --snapshot"))?)?,
+            None => {
+                let given = given.as_ref().ok_or_else(|| Error::internal("--no-cluster without --snapshot"))?;
+                cx.global.catalog()?.fitting(given)?
+            }
         };
         let report = without_cluster::run(&args.inputs(recipe, given)?, &cx)?;
         reports::write_wanted(&report, &args.reports)?;
@@ -185,16 +201,6 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
         args.on_cluster(named, given, &cx).await?
     };
     args.tell(&report, &cx).await
-}
-
-/// A shipped recipe by name, or one from anywhere.
-async fn read_recipe(recipe: &str, cx: &Cx) -> Result<LoadedRecipe> {
-    if recipe == "-" || recipe.contains("://") {
-        let source: Source = recipe.parse()?;
-        let text = source.read(limits::DOCUMENT_BYTES, &cx.global.target()).await?;
-        return load::from_text(&text.text, &text.name, text.folder.as_deref());
-    }
-    load::read(recipe)
 }
 
 impl Args {
@@ -208,6 +214,21 @@ impl Args {
         }
     }
 
+    /// Pages that hold back a requirement would say less than they seem to.
+    fn check_pages(&self) -> Result<()> {
+        if self.cncf_submission {
+            return Err(Error::usage("this version cannot write a CNCF submission")
+                .hint("--evidence-dir DIR writes the pages about each requirement, from the same results"));
+        }
+        if self.evidence_dir.is_some() && !(self.skip_checks.is_empty() && self.checks.is_empty()) {
+            return Err(Error::usage(
+                "--evidence-dir cannot be combined with --check or --skip-check: pages would not show what was left out",
+            )
+            .hint("--feature chooses among the pages"));
+        }
+        cncf::find(&self.features).map(|_| ())
+    }
+
     async fn on_cluster(&self, named: Option<LoadedRecipe>, given: Option<Snapshot>, cx: &Cx) -> Result<Report> {
         let (cluster, look) = cx.global.look(&cx.ui).await?;
         if let Some(given) = &given {
@@ -215,7 +236,7 @@ impl Args {
         }
         let recipe = match named {
             Some(recipe) => recipe,
-            None => load::fitting(&look)?,
+            None => cx.global.catalog()?.fitting(&look)?,
         };
         let inputs = self.inputs(recipe, given)?;
         let plan = plan::make(&inputs, Some(look.gpus()))?;
@@ -233,18 +254,21 @@ impl Args {
             earlier: None,
             conduct: Conduct {
                 namespace: self.namespace.clone(),
+                lease: Duration::from_secs(self.lease_seconds.max(1)),
                 limit: self.timeout,
                 fail_fast: self.fail_fast,
                 yes: self.yes,
                 skip_preflight: self.skip_preflight,
                 no_cleanup: self.no_cleanup,
-                ..Conduct::default()
             },
         };
         trial.go(cx, &cluster, &look, &self.reports).await
     }
 
     fn inputs(&self, recipe: LoadedRecipe, given: Option<Snapshot>) -> Result<Inputs> {
+        if self.evidence_dir.is_some() {
+            cncf::answered(recipe.recipe.spec.checks.all().map(String::as_str), &cncf::find(&self.features)?)?;
+        }
         let picked = Picked::new(&self.checks, &self.skip_checks, &recipe)?;
         let workflow = Loaded::of_steps("validate", &self.steps(&recipe)?);
         Ok(Inputs {
@@ -303,6 +327,11 @@ impl Args {
 
     /// Writes the report where it is wanted and says how it ended.
     async fn tell(&self, report: &Report, cx: &Cx) -> Result<Exit> {
+        if let Some(folder) = &self.evidence_dir {
+            for (name, page) in cncf::pages(report, &cncf::find(&self.features)?)? {
+                files::write(&folder.join(name), page.as_bytes())?;
+            }
+        }
         let exit = report.exit();
         let format = self.format.unwrap_or(Format::Ctrf);
         let (text, extension) = match format {

@@ -162,9 +162,11 @@ impl Cluster {
     }
 
     async fn ask(&self, (group, resource, verb, namespace): (&str, &str, &str, Option<String>)) -> Result<Option<Missing>> {
+        // `pods/log` is how roles spell it; a question has the two apart.
+        let (plural, subresource) = resource.split_once('/').unwrap_or((resource, ""));
         let review = json!({
             "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "metadata": {},
-            "spec": {"resourceAttributes": {"group": group, "resource": resource, "verb": verb, "namespace": namespace}},
+            "spec": {"resourceAttributes": {"group": group, "resource": plural, "subresource": subresource, "verb": verb, "namespace": namespace}},
         });
         let answer = self.create(&review).await?;
         if answer.pointer("/status/allowed").and_then(serde_json::Value::as_bool) == Some(true) {

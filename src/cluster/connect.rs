@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use kube::Client;
-use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::discovery::{self, Scope};
 use rustls::crypto::aws_lc_rs;
 
+use crate::cluster::kubeconfig::{self, Configured};
 use crate::cluster::trouble;
 use crate::error::{Error, Kind, Result};
 use crate::limits;
@@ -48,13 +48,14 @@ impl Cluster {
     pub async fn connect(target: &Target) -> Result<Self> {
         // The process-wide TLS provider; a second connection finds it installed, which is fine.
         aws_lc_rs::default_provider().install_default().unwrap_or(());
-        let (mut config, context) = configure(target).await?;
+        let Configured { mut config, context, proxy, program } = kubeconfig::configure(target).await?;
         config.connect_timeout = Some(limits::CONNECT);
         // Retries are ours: only of reads, and recorded.
         config.default_retry = false;
         let server = config.cluster_url.to_string();
-        let doing = format!("connect to {server} (context {context})");
-        let client = Client::try_from(config).map_err(|error| Error::usage(format!("{doing}: {error}")))?;
+        let through = proxy.map(|proxy| format!(" through proxy {proxy}")).unwrap_or_default();
+        let doing = format!("connect to {server}{through} (context {context})");
+        let client = Client::try_from(config).map_err(|error| kubeconfig::unusable(error, &doing, program.as_deref()))?;
         let mut cluster = Self { client, context, kinds: Arc::default(), retries: Arc::default(), skew: jiff::SignedDuration::ZERO };
         let asked = cluster.retried(&doing, || cluster.measure_skew(&doing));
         cluster.skew = match tokio::time::timeout(limits::CONNECT, asked).await {
@@ -177,35 +178,4 @@ impl Cluster {
             if skew.abs() < jiff::SignedDuration::from_secs(2) { jiff::SignedDuration::ZERO } else { skew }
         }))
     }
-}
-
-async fn configure(target: &Target) -> Result<(Config, String)> {
-    let hint = "give --kubeconfig FILE, set KUBECONFIG, or start a simulated cluster with `seatrial sim up`";
-    let options = KubeConfigOptions { context: target.context.clone(), ..KubeConfigOptions::default() };
-    let file = match &target.kubeconfig {
-        Some(path) => {
-            let failed = |error| Error::usage(format!("read kubeconfig {}: {}", path.display(), trouble::root_cause(&error))).hint(hint);
-            Kubeconfig::read_from(path).map_err(failed)?
-        }
-        None => match Kubeconfig::read() {
-            Ok(file) => file,
-            Err(error) => {
-                // No kubeconfig: inside a pod there is a service account instead.
-                return Config::incluster()
-                    .map(|config| (config, "in-cluster".to_owned()))
-                    .map_err(|_| Error::usage(error.to_string()).hint(hint));
-            }
-        },
-    };
-    let context = target.context.clone().or_else(|| file.current_context.clone()).filter(|name| !name.is_empty());
-    let Some(context) = context else {
-        return Err(Error::usage("the kubeconfig has no current context").hint("give --context NAME"));
-    };
-    if !file.contexts.iter().any(|known| known.name == context) {
-        let known: Vec<&str> = file.contexts.iter().map(|known| known.name.as_str()).collect();
-        return Err(Error::usage(format!("the kubeconfig has no context `{context}`")).hint(format!("it has: {}", known.join(", "))));
-    }
-    let config = Config::from_custom_kubeconfig(file, &options).await;
-    let config = config.map_err(|error| Error::usage(format!("use kubeconfig context {context}")).because(error).hint(hint))?;
-    Ok((config, context))
 }

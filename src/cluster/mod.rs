@@ -5,7 +5,9 @@
 
 pub mod access;
 pub mod connect;
+mod kubeconfig;
 pub mod lease;
+pub mod logs;
 pub mod object;
 pub mod read;
 pub mod scratch;

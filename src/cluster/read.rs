@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use kube::api::{Api, DynamicObject, ListParams};
+use kube::core::Request;
 use kube::discovery::Scope;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -50,6 +52,31 @@ impl Query {
     }
 }
 
+/// What the API server says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerVersion {
+    /// e.g. `v1.35.4`.
+    pub git_version: String,
+    /// e.g. `linux/amd64`.
+    pub platform: String,
+    /// e.g. `go1.26.1`.
+    pub go_version: String,
+}
+
+/// A page of a list.
+#[derive(Deserialize)]
+struct Page<T> {
+    #[serde(default)]
+    metadata: PageMetadata,
+    items: Vec<T>,
+}
+
+#[derive(Default, Deserialize)]
+struct PageMetadata {
+    #[serde(default, rename = "continue")]
+    continue_token: Option<String>,
+}
+
 impl Cluster {
     /// Lists objects of a kind, complete with `apiVersion` and `kind`.
     ///
@@ -60,6 +87,38 @@ impl Cluster {
         let place = query.namespace.as_deref().map(|namespace| format!(" in namespace {namespace}")).unwrap_or_default();
         let doing = format!("list {kind} of {api_version}{place}");
         self.retried(&doing, || self.list_pages(&api, api_version, kind, query, &doing)).await
+    }
+
+    /// Goes through the objects of a kind page by page, each read as a type that says what is wanted of it: what is not asked for is
+    /// never kept, so that a large cluster takes no more memory than what comes of it. A page that fails starts again from `start`.
+    ///
+    /// # Errors
+    /// As [`Cluster::list`]; [`Kind::Internal`] if an object does not have the form.
+    pub async fn fold<T: DeserializeOwned, A>(
+        &self,
+        api_version: &str,
+        kind: &str,
+        start: impl Fn() -> A,
+        add: impl Fn(&mut A, T),
+    ) -> Result<A> {
+        let api = self.api(api_version, kind, None).await?;
+        let doing = format!("list {kind} of {api_version}");
+        let request = Request::new(api.resource_url());
+        let (request, start, add) = (&request, &start, &add);
+        let whole = || async {
+            let mut found = start();
+            let mut params = ListParams { limit: Some(limits::API_PAGE), ..ListParams::default() };
+            loop {
+                let page = request.list(&params).map_err(|error| Error::internal(doing.clone()).because(error))?;
+                let page: Page<T> = self.bounded(&doing, self.client.request(page)).await?;
+                page.items.into_iter().for_each(|object| add(&mut found, object));
+                params.continue_token = page.metadata.continue_token.filter(|token| !token.is_empty());
+                if params.continue_token.is_none() {
+                    return Ok(found);
+                }
+            }
+        };
+        self.retried(&doing, whole).await
     }
 
     /// Lists objects of a kind as a type, whose JSON form they must have.
@@ -100,13 +159,14 @@ impl Cluster {
         Ok(served)
     }
 
-    /// `gitVersion` of the API server.
+    /// The version of the API server.
     ///
     /// # Errors
     /// As [`Cluster::list`].
-    pub async fn server_version(&self) -> Result<String> {
+    pub async fn server_version(&self) -> Result<ServerVersion> {
         let doing = "ask the API server for its version";
-        Ok(self.retried(doing, || self.bounded(doing, self.client.apiserver_version())).await?.git_version)
+        let info = self.retried(doing, || self.bounded(doing, self.client.apiserver_version())).await?;
+        Ok(ServerVersion { git_version: info.git_version, platform: info.platform, go_version: info.go_version })
     }
 
     /// The client for a kind; cluster-scoped kinds take no namespace.

@@ -114,6 +114,12 @@ impl Scratch {
         self.place.namespace()
     }
 
+    /// Where it is.
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
     /// The run's id.
     #[must_use]
     pub fn run(&self) -> &str {

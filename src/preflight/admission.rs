@@ -204,7 +204,7 @@ fn answer(error: Error, named: &ObjectRef) -> Result<Answer> {
         Kind::Denied if words.contains("cannot create resource") => Answer::Unasked("the permission to create it is missing".to_owned()),
         Kind::Denied | Kind::Schema => Answer::No(words),
         Kind::Conflict => Answer::No(format!("{named} exists already")),
-        Kind::NotFound if words.contains("namespaces") => Answer::No(format!("{words}; kubectl create namespace makes it")),
+        // No such namespace, or no such kind: lines about these say so.
         Kind::NotFound => Answer::Unasked(words),
         _ => return Err(error),
     })

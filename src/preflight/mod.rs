@@ -66,6 +66,14 @@ pub async fn ask(cluster: &Cluster, look: &Snapshot, inputs: &Inputs, place: &sc
     let accesses = cluster.as_served(accesses(inputs, place.namespace.is_none())?).await.context("ask what we may do")?;
     let missing = cluster.missing(&accesses, &place.namespace(), &place.lock_namespace()).await.context("ask what we may do")?;
     findings.add(permissions_line(&accesses, &missing));
+    if let (true, Some(namespace)) = (inputs.behavioral, &place.namespace) {
+        if cluster.get("v1", "Namespace", None, namespace).await.context("look for the namespace")?.is_none() {
+            findings.add(
+                Line::missing("namespace", Kind::NotFound, format!("there is no namespace {namespace}"))
+                    .fix(format!("kubectl create namespace {namespace}")),
+            );
+        }
+    }
     if inputs.behavioral {
         let dra = probe::dra_api_version(cluster).await.context("ask what we may create")?;
         let samples = samples::of(inputs, &accesses, dra.as_deref())?;
@@ -73,7 +81,7 @@ pub async fn ask(cluster: &Cluster, look: &Snapshot, inputs: &Inputs, place: &sc
         for line in admission::ask(cluster, &samples, place, &missing).await.context("ask what we may create")? {
             findings.add(line);
         }
-        findings.add(images_line(&samples.images));
+        findings.add(images_line(&samples.images, &inputs.pods.pull_secrets));
     } else {
         findings.add(Line::new("admission", Status::Ok, "this run creates nothing"));
     }
@@ -105,9 +113,12 @@ fn permissions_line(accesses: &[Access], missing: &[Missing]) -> Line {
         .fix("`seatrial rbac WORKFLOW` prints the roles; give them to the user of this kubeconfig context")
 }
 
-fn images_line(images: &[String]) -> Line {
-    let found = format!("only a pod can tell whether nodes can pull {}", images.join(", "));
-    Line::new("images", Status::NotTried, found)
+fn images_line(images: &[String], secrets: &[String]) -> Line {
+    let secrets = match secrets {
+        [] => String::new(),
+        names => format!("; whether secret {} is there is not read, as secrets are none of our business", names.join(", ")),
+    };
+    Line::new("images", Status::NotTried, format!("only a pod can tell whether nodes can pull {}{secrets}", images.join(", ")))
 }
 
 async fn registry_line(publishing: &Publishing, ui: &Ui) -> Line {

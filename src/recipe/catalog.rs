@@ -5,10 +5,12 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::LazyLock;
 
 use crate::error::{Error, Result};
-use crate::recipe::criteria::{Criteria, Words};
+use crate::recipe::criteria::{Criteria, DIMENSIONS, Words};
+use crate::recipe::infer;
 use crate::recipe::load::{self, Document, LoadedRecipe, Origin};
-use crate::recipe::overlay::Part;
+use crate::recipe::overlay::{Overlay, Part};
 use crate::recipe::resolve::{self, Resolved};
+use crate::snapshot::Snapshot;
 use crate::ui::printable;
 use crate::{data, files, limits};
 
@@ -63,6 +65,14 @@ impl Catalog {
             }
         }
         let mut catalog = Self { parts: Vec::new(), recipes, data: data.map(Path::to_owned) };
+        catalog.set(parts)?;
+        Ok(catalog)
+    }
+
+    /// These overlays alone, with the shipped files.
+    #[cfg(test)]
+    pub(super) fn of(parts: Vec<Part>) -> Result<Self> {
+        let mut catalog = Self { parts: Vec::new(), recipes: BTreeMap::new(), data: None };
         catalog.set(parts)?;
         Ok(catalog)
     }
@@ -139,17 +149,100 @@ impl Catalog {
             let text = self.file(path)?.ok_or_else(|| Error::usage(format!("there is no recipe file {path}")))?;
             return self.from_text(&text, &format!("recipes/{path}"), None);
         }
-        let query = match self.part(name_or_path) {
-            Some(part) if part.mixin => {
-                return Err(
-                    Error::usage(format!("overlay {name_or_path} is only a base of others")).hint("`seatrial recipe list` shows all")
-                );
-            }
-            Some(part) => Some(part.criteria.clone()),
-            None => self.words().read_name(name_or_path),
-        };
-        let query = query.ok_or_else(|| self.unknown(name_or_path))?;
+        let query = self.criteria_of(name_or_path)?.unwrap_or_default();
         self.load(&self.resolve(&query)?)
+    }
+
+    /// The criteria that a name stands for: those of an overlay, or those that it is made of. `None` for a complete recipe and for a path.
+    ///
+    /// # Errors
+    /// A usage error with the nearest known name.
+    pub fn criteria_of(&self, name: &str) -> Result<Option<Criteria>> {
+        if name.contains(['/', '.']) || name == "-" || self.recipes.contains_key(name) {
+            return Ok(None);
+        }
+        match self.part(name) {
+            Some(part) if part.mixin => {
+                Err(Error::usage(format!("overlay {name} is only a base of others")).hint("`seatrial recipe list` shows all"))
+            }
+            Some(part) => Ok(Some(part.criteria.clone())),
+            None => self.words().read_name(name).map(Some).ok_or_else(|| self.unknown(name)),
+        }
+    }
+
+    /// Makes the recipe for the criteria of an overlay that is not in this catalog, in place of one of the same name.
+    ///
+    /// # Errors
+    /// As [`Catalog::with`] and [`Catalog::resolve`].
+    pub fn resolve_with(&self, overlay: Overlay, place: &str) -> Result<Resolved> {
+        let part = Part::of(overlay, place)?;
+        if part.mixin {
+            return Err(
+                Error::usage(format!("{place}: overlay {} is only a base of others", part.name)).hint("name one that builds upon it")
+            );
+        }
+        let name = part.name.clone();
+        let catalog = self.with(part)?;
+        let query = catalog.part(&name).map(|part| part.criteria.clone()).unwrap_or_default();
+        catalog.resolve(&query)
+    }
+
+    /// Criteria without what no overlay is for; `tell` hears of each part that is left open.
+    pub fn covered_part(&self, criteria: &Criteria, tell: impl Fn(String)) -> Criteria {
+        let mut covered = criteria.clone();
+        while let Some((dimension, value)) = resolve::uncovered(self, &covered).first() {
+            tell(format!("no recipe is for {dimension} {value}: left open"));
+            covered = covered.without(dimension);
+        }
+        covered
+    }
+
+    /// All criteria with an accelerator that overlays cover, nodes apart.
+    #[must_use]
+    pub fn combinations(&self) -> Vec<Criteria> {
+        let mut all = vec![Criteria::default()];
+        for dimension in DIMENSIONS {
+            let values: BTreeSet<&str> = self.parts.iter().filter_map(|part| part.criteria.get(dimension)).collect();
+            let open = (dimension != "accelerator").then_some(None);
+            let values: Vec<Option<&str>> = open.into_iter().chain(values.into_iter().map(Some)).collect();
+            all = all.iter().flat_map(|criteria| values.iter().map(|value| criteria.with(dimension, *value))).collect();
+        }
+        all.retain(|criteria| resolve::uncovered(self, criteria).is_empty());
+        all
+    }
+
+    /// The recipe that a snapshot fits best: a complete one, else the one for what the snapshot says of the criteria.
+    ///
+    /// # Errors
+    /// A usage error if none fits, or if two fit equally well.
+    pub fn fitting(&self, snapshot: &Snapshot) -> Result<LoadedRecipe> {
+        let mut inferred = infer::infer(snapshot, &self.words()).criteria;
+        let mut fits = Vec::new();
+        for name in self.recipes() {
+            let loaded = self.read(name)?;
+            let criteria = &loaded.recipe.spec.criteria;
+            if criteria.specificity() > 0 && criteria.fit(&inferred) {
+                fits.push(loaded);
+            }
+        }
+        match fits.len() {
+            0 => {}
+            1 => return Ok(fits.remove(0)),
+            _ => {
+                let names: Vec<&str> = fits.iter().map(|one| one.recipe.metadata.name.as_str()).collect();
+                let error = Error::usage(format!("several recipes fit this cluster: {}", names.join(", ")));
+                return Err(error.hint("choose one with --recipe"));
+            }
+        }
+        if inferred.accelerator.is_none() {
+            return Err(Error::usage("no shipped recipe fits this cluster: it shows no GPU that is known, or several kinds")
+                .hint("name one with --recipe; `seatrial recipe list` shows what there is"));
+        }
+        inferred = self.covered_part(&inferred, |_| ());
+        let made = self.resolve(&inferred).and_then(|resolved| self.load(&resolved));
+        made.map_err(|error| {
+            error.context(format!("make a recipe for this cluster ({})", inferred.in_words())).hint("name one with --recipe")
+        })
     }
 
     /// Reads a recipe from text; health files lie in `folder`, else in this catalog.
@@ -160,13 +253,7 @@ impl Catalog {
         let origin = Origin { name, folder, catalog: self };
         match load::parse(text, name)? {
             Document::Recipe(recipe, notes) => load::finish(*recipe, notes, &origin),
-            Document::Overlay(overlay) => {
-                let part = Part::of(*overlay, name)?;
-                let overlay = part.name.clone();
-                let catalog = self.with(part)?;
-                let query = catalog.part(&overlay).map(|part| part.criteria.clone()).unwrap_or_default();
-                load::finish(catalog.resolve(&query)?.recipe, Vec::new(), &origin)
-            }
+            Document::Overlay(overlay) => load::finish(self.resolve_with(*overlay, name)?.recipe, Vec::new(), &origin),
             Document::Criteria(query) => load::finish(self.resolve(&query)?.recipe, Vec::new(), &origin),
         }
     }

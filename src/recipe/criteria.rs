@@ -188,6 +188,33 @@ impl Criteria {
         words.chain(self.nodes.map(|nodes| ("nodes", nodes.to_string()))).collect()
     }
 
+    /// True if a dimension, or `nodes`, is stated.
+    #[must_use]
+    pub fn states(&self, dimension: &str) -> bool {
+        self.get(dimension).is_some() || (dimension == "nodes" && self.nodes.is_some())
+    }
+
+    /// These criteria with one dimension, or `nodes`, left open.
+    #[must_use]
+    pub fn without(&self, dimension: &str) -> Self {
+        let mut open = self.clone();
+        match open.slot(dimension) {
+            Some(slot) => *slot = None,
+            None => open.nodes = None,
+        }
+        open
+    }
+
+    /// These criteria with one dimension set.
+    #[must_use]
+    pub fn with(&self, dimension: &str, value: Option<&str>) -> Self {
+        let mut set = self.clone();
+        if let Some(slot) = set.slot(dimension) {
+            *slot = value.map(str::to_owned);
+        }
+        set
+    }
+
     /// How much is stated: the more, the more specific. Empty and any are the same.
     #[must_use]
     pub fn specificity(&self) -> usize {

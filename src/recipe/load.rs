@@ -11,8 +11,7 @@ use crate::health::{self, Test};
 use crate::recipe::catalog::Catalog;
 use crate::recipe::criteria::Criteria;
 use crate::recipe::overlay::{self, Overlay};
-use crate::recipe::{API_VERSION, HealthFile, Recipe, tree};
-use crate::snapshot::Snapshot;
+use crate::recipe::{API_VERSION, HealthFile, Recipe, aicr, tree};
 use crate::ui::printable;
 use crate::{checks, constraints, data, files, limits, vendor, yaml};
 
@@ -73,40 +72,6 @@ pub fn only() -> Option<Result<LoadedRecipe>> {
     }
 }
 
-/// The shipped recipe that a snapshot fits best.
-///
-/// # Errors
-/// A usage error if none fits, or if two fit equally well.
-pub fn fitting(snapshot: &Snapshot) -> Result<LoadedRecipe> {
-    let mut fits = Vec::new();
-    for name in data::recipe_names() {
-        let loaded = read(name)?;
-        if fits_snapshot(&loaded.recipe.spec.criteria, snapshot) {
-            fits.push(loaded);
-        }
-    }
-    match fits.len() {
-        0 => Err(Error::usage("no shipped recipe fits this cluster")
-            .hint(format!("give --recipe FILE, or one of: {}", data::recipe_names().join(", ")))),
-        1 => Ok(fits.remove(0)),
-        _ => {
-            let names: Vec<&str> = fits.iter().map(|one| one.recipe.metadata.name.as_str()).collect();
-            Err(Error::usage(format!("several recipes fit this cluster: {}", names.join(", "))).hint("choose one with --recipe"))
-        }
-    }
-}
-
-fn fits_snapshot(criteria: &Criteria, snapshot: &Snapshot) -> bool {
-    criteria.stated().into_iter().all(|(dimension, wanted)| match dimension {
-        "service" => (wanted == "sim") == (snapshot.cluster.hardware == crate::snapshot::Hardware::Simulated),
-        "accelerator" => snapshot.gpu_nodes().any(|node| {
-            let product = node.gpus.product.as_deref().unwrap_or_default().to_lowercase();
-            product.contains(&wanted)
-        }),
-        _ => true,
-    })
-}
-
 /// What every document begins with.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -115,14 +80,14 @@ struct Header {
     kind: Option<Spanned<String>>,
 }
 
-/// Kinds that are read, and of which API.
+/// Kinds of our own that are read.
 const KINDS: [&str; 3] = ["Recipe", "RecipeOverlay", "RecipeCriteria"];
 
 /// Reads a document of any kind that a recipe can come from.
 ///
 /// # Errors
 /// A usage error with source, line and column: another kind or API version, an unknown field, more than one document.
-pub(super) fn parse(text: &str, name: &str) -> Result<Document> {
+pub fn parse(text: &str, name: &str) -> Result<Document> {
     let mut headers: Vec<Spanned<Header>> = yaml::all_from_str(text, name)?;
     if let [_, second, ..] = headers.as_slice() {
         let place = format!("{name}:{}:{}", second.referenced.line(), second.referenced.column());
@@ -132,24 +97,30 @@ pub(super) fn parse(text: &str, name: &str) -> Result<Document> {
         return Err(Error::usage(format!("{name} is empty")));
     };
     let place = |at: &Spanned<String>| format!("{name}:{}:{}", at.referenced.line(), at.referenced.column());
+    let known: Vec<&str> = KINDS.into_iter().chain(aicr::KINDS).collect();
     let Some(kind) = &header.value.kind else {
-        return Err(Error::usage(format!("{name} says no kind")).hint(format!("kinds that are read: {}", KINDS.join(", "))));
+        return Err(Error::usage(format!("{name} says no kind")).hint(format!("kinds that are read: {}", known.join(", "))));
     };
     let Some(api_version) = &header.value.api_version else {
-        return Err(Error::usage(format!("{name} says no apiVersion")).hint(format!("{} is {API_VERSION}", KINDS.join(", "))));
+        return Err(Error::usage(format!("{name} says no apiVersion")).hint(format!("a recipe of seatrial has {API_VERSION}")));
     };
-    if api_version.value != API_VERSION {
-        let what = format!("{}: apiVersion is `{}`, this version reads {API_VERSION}", place(api_version), printable(&api_version.value));
-        return Err(Error::usage(what));
+    if !known.contains(&kind.value.as_str()) {
+        let error = Error::usage(format!("{}: kind is `{}`, which is no recipe", place(kind), printable(&kind.value)));
+        return Err(error.did_you_mean(&kind.value, known.iter().copied(), format!("kinds that are read: {}", known.join(", "))));
     }
-    match kind.value.as_str() {
-        "Recipe" => Ok(Document::Recipe(yaml::from_str(text, name)?, Vec::new())),
-        "RecipeOverlay" => Ok(Document::Overlay(yaml::from_str(text, name)?)),
-        "RecipeCriteria" => yaml::from_str::<Asked>(text, name).map(|asked| Document::Criteria(asked.spec)),
-        other => {
-            let error = Error::usage(format!("{}: kind is `{}`, which is no recipe", place(kind), printable(other)));
-            Err(error.did_you_mean(other, KINDS, format!("kinds that are read: {}", KINDS.join(", "))))
-        }
+    let own = api_version.value == API_VERSION;
+    if !own && !aicr::API_VERSIONS.contains(&api_version.value.as_str()) {
+        let what = format!("{}: apiVersion is `{}`, this version reads {API_VERSION}", place(api_version), printable(&api_version.value));
+        return Err(Error::usage(what).hint(format!("and of NVIDIA AICR: {}", aicr::API_VERSIONS.join(", "))));
+    }
+    match (own, kind.value.as_str()) {
+        (true, "Recipe") => Ok(Document::Recipe(yaml::from_str(text, name)?, Vec::new())),
+        (true, "RecipeOverlay") => Ok(Document::Overlay(yaml::from_str(text, name)?)),
+        (_, "RecipeCriteria") => yaml::from_str::<Asked>(text, name).map(|asked| Document::Criteria(asked.spec)),
+        (false, "RecipeResult" | "Recipe") => aicr::resolved(text, name).map(|(recipe, notes)| Document::Recipe(Box::new(recipe), notes)),
+        (false, "RecipeMetadata") => aicr::overlay(text, name).map(|overlay| Document::Overlay(Box::new(overlay))),
+        (_, other) => Err(Error::usage(format!("{}: there is no {other} of {}", place(kind), printable(&api_version.value)))
+            .hint(format!("{} are of {API_VERSION}, {} of NVIDIA AICR", KINDS.join(", "), aicr::KINDS.join(", ")))),
     }
 }
 

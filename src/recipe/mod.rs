@@ -2,9 +2,12 @@
 //!
 //! This file is the model of a resolved recipe. `overlay`, `catalog` and `resolve` make one out of parts, `load` reads it and checks it.
 
+mod aicr;
 pub mod catalog;
 pub mod component;
 pub mod criteria;
+pub mod infer;
+pub mod lint;
 pub mod load;
 pub mod overlay;
 pub mod resolve;
@@ -20,7 +23,7 @@ use crate::digest::Digest;
 use crate::error::Result;
 pub use component::{Component, ComponentType, HealthFile, Per, Threshold};
 pub use criteria::Criteria;
-pub use load::LoadedRecipe;
+pub use load::{Document, LoadedRecipe};
 
 /// `apiVersion` of all documents that people write and seatrial reads.
 pub const API_VERSION: &str = "seatrial.dev/v1alpha1";

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::constraints::Constraint;
 use crate::error::{Error, Result};
+use crate::recipe::catalog::Catalog;
 use crate::recipe::tree::{self, Leaves, Path};
 use crate::recipe::{Component, Criteria, ExpectedObject, HealthFile, Intent, IntentSpec, Phases, Threshold};
 use crate::ui::printable;
@@ -190,6 +191,16 @@ impl Part {
         let leaves = tree::leaves(&spec).map_err(|error| error.context(place.to_owned()))?;
         let OverlaySpec { about, base, mixin, criteria, remove, .. } = overlay.spec;
         Ok(Self { name, place: place.to_owned(), about, base, mixin, criteria, leaves, removals: remove.all() })
+    }
+
+    /// What it takes out that no other overlay sets.
+    #[must_use]
+    pub fn idle_removals(&self, catalog: &Catalog) -> Vec<String> {
+        let others = |removal: &&Removal| {
+            let set = |part: &Part| part.name != self.name && part.leaves.keys().any(|path| removal.hits(path));
+            !catalog.parts().iter().any(set)
+        };
+        self.removals.iter().filter(others).map(Removal::shown).collect()
     }
 
     /// Check ids that it adds.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
@@ -45,7 +46,8 @@ struct Entry {
 }
 
 /// What is told about one value of a resolved recipe.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Told {
     /// Its path.
     pub path: String,
@@ -54,7 +56,17 @@ pub struct Told {
     /// The overlay that set it, or took it out.
     pub by: String,
     /// What that overrode, the earliest first: overlay and value.
-    pub overrode: Vec<(String, Option<Value>)>,
+    pub overrode: Vec<Overridden>,
+}
+
+/// A value that another one took the place of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Overridden {
+    /// The overlay that had set it, or had taken it out.
+    pub by: String,
+    /// The value; `None` where it had been taken out.
+    pub value: Option<Value>,
 }
 
 /// An overlay and the specificity at which it is applied: a mixin's is that of what builds upon it.
@@ -69,7 +81,7 @@ struct Layer<'a> {
 /// A usage error: a stated dimension that nothing covers, a tie, a result that is not a recipe.
 pub fn resolve(catalog: &Catalog, query: &Criteria) -> Result<Resolved> {
     let layers = layers(catalog, query);
-    covered(catalog, &layers, query)?;
+    covered(catalog, query)?;
     ties(catalog, &layers)?;
     let mut entries: BTreeMap<Path, Entry> = BTreeMap::new();
     for (index, layer) in layers.iter().enumerate() {
@@ -97,7 +109,15 @@ pub fn resolve(catalog: &Catalog, query: &Criteria) -> Result<Resolved> {
     for layer in &layers {
         applied.push(Applied { name: layer.part.name.clone(), criteria: layer.part.criteria.clone(), specificity: layer.specificity });
     }
-    let recipe = recipe(&leaves, query, &applied)?;
+    let mut recipe = recipe(&leaves, query, &applied)?;
+    // What was taken out is provided by other means, so nothing waits for it.
+    let gone = |name: &str| {
+        let path = ["components", name, "name"].map(str::to_owned);
+        entries.get(path.as_slice()).is_some_and(|entry| entry.value.is_none())
+    };
+    for component in &mut recipe.spec.components {
+        component.dependency_refs.retain(|name| !gone(name));
+    }
     Ok(Resolved { recipe, applied, entries })
 }
 
@@ -128,7 +148,7 @@ impl Resolved {
                 path: tree::shown(path),
                 value: entry.value.clone(),
                 by: name(entry.by),
-                overrode: entry.before.iter().map(|(by, value)| (name(*by), value.clone())).collect(),
+                overrode: entry.before.iter().map(|(by, value)| Overridden { by: name(*by), value: value.clone() }).collect(),
             })
             .filter(|told| below(&told.path))
             .collect();
@@ -181,12 +201,16 @@ fn layers<'a>(catalog: &'a Catalog, query: &Criteria) -> Vec<Layer<'a>> {
     layers.into_values().collect()
 }
 
+/// What a query states that no overlay that fits it is for: dimension and value.
+pub(super) fn uncovered(catalog: &Catalog, query: &Criteria) -> Vec<(&'static str, String)> {
+    let fits: Vec<&Part> = catalog.parts().iter().filter(|part| !part.mixin && part.criteria.fit(query)).collect();
+    let open = |dimension: &str| !fits.iter().any(|part| part.criteria.states(dimension));
+    query.stated().into_iter().filter(|(dimension, _)| open(dimension)).collect()
+}
+
 /// Every stated dimension must be one that an applied overlay is for.
-fn covered(catalog: &Catalog, layers: &[Layer<'_>], query: &Criteria) -> Result<()> {
-    for (dimension, value) in query.stated() {
-        if layers.iter().any(|layer| layer.part.criteria.stated().iter().any(|(stated, _)| *stated == dimension)) {
-            continue;
-        }
+fn covered(catalog: &Catalog, query: &Criteria) -> Result<()> {
+    for (dimension, value) in uncovered(catalog, query) {
         let parts = catalog.parts().iter().filter(|part| !part.mixin);
         let with = |part: &&Part| part.criteria.stated().iter().any(|(stated, own)| *stated == dimension && *own == value);
         let near: Vec<String> = parts.clone().filter(with).map(|part| part.criteria.in_words()).collect();
@@ -282,3 +306,7 @@ fn recipe(leaves: &Leaves, query: &Criteria, applied: &[Applied]) -> Result<Reci
     let metadata = Metadata { name: query.name(), overlays };
     Ok(Recipe { api_version: API_VERSION.to_owned(), kind: RecipeKind::Recipe, metadata, spec })
 }
+
+#[cfg(test)]
+#[path = "resolve_tests.rs"]
+mod tests;

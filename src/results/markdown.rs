@@ -20,6 +20,14 @@ const TEMPLATE: &str = include_str!("report.md.j2");
 /// # Errors
 /// [`crate::error::Kind::Internal`] if the template fails.
 pub fn write(report: &Report) -> Result<String> {
+    render(TEMPLATE, content(report))
+}
+
+/// Fills a template with values, each of them escaped.
+///
+/// # Errors
+/// [`crate::error::Kind::Internal`] if the template fails.
+pub fn render(template: &str, content: serde_json::Value) -> Result<String> {
     let failed = |error: minijinja::Error| Error::internal("write the report as Markdown").because(error);
     let mut environment = Environment::new();
     environment
@@ -27,11 +35,10 @@ pub fn write(report: &Report) -> Result<String> {
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| AutoEscape::Custom("markdown".into()));
     environment.set_formatter(format);
-    environment.add_template("report.md", TEMPLATE).map_err(failed)?;
-    environment.get_template("report.md").and_then(|template| template.render(content(report))).map_err(failed)
+    environment.render_str(template, Value::from(Serde(content))).map_err(failed)
 }
 
-fn content(report: &Report) -> Value {
+fn content(report: &Report) -> serde_json::Value {
     let exit = report.exit();
     let tests: Vec<Row> = report.tests.iter().map(Row::of_test).collect();
     let steps: Vec<Row> = report.steps.iter().map(|step| Row::of_step(step, &report.tests)).collect();
@@ -39,7 +46,7 @@ fn content(report: &Report) -> Value {
     let trouble: Vec<&Row> = steps.iter().filter(wrong).chain(tests.iter().filter(wrong)).collect();
     let skipped: Vec<&Row> = tests.iter().filter(|row| row.skipped).collect();
     let elapsed = report.finished_at.duration_since(report.started_at).as_secs_f64();
-    Value::from(Serde(json!({
+    json!({
         "verdict": in_words(exit), "scope": report.scope_words(), "exit": exit.code(), "meaning": exit.meaning(),
         "simulated": report.hardware == Hardware::Simulated,
         "unknown": report.hardware == Hardware::Unknown,
@@ -47,7 +54,7 @@ fn content(report: &Report) -> Value {
         "run": report.run, "workflow": report.workflow, "recipe": report.recipe, "snapshot": report.snapshot,
         "started": report.started_at, "finished": report.finished_at, "elapsed": format!("{elapsed:.1} s"),
         "numbers": numbers(report), "tests": tests, "steps": steps, "trouble": trouble, "skipped": skipped,
-    })))
+    })
 }
 
 /// A step or test as the tables show it.

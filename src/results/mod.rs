@@ -6,7 +6,7 @@ pub mod markdown;
 pub mod outcome;
 pub mod report;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 
 use std::time::Instant;
 

@@ -18,7 +18,7 @@ fn test(id: &str, step: &str, phase: &str, outcome: Outcome, duration_ms: u64) -
 }
 
 /// A simulated run with a pass, a flaky pass, a fail, a skip, an error and a test that did not run.
-pub(super) fn mixed() -> Report {
+pub(crate) fn mixed() -> Report {
     let fail = Outcome::fail("node sim-node-4: label nvidia.com/gpu.count says 8, its ResourceSlice has 7 devices")
         .fix("look at the DRA driver on that node")
         .seen("nodes", vec!["sim-node-3".to_owned(), "sim-node-4".to_owned()], 2)

@@ -5,8 +5,9 @@ use serde_json::Value;
 use crate::cluster::{Cluster, Query};
 use crate::error::{Kind, Result};
 use crate::recipe::API_VERSION;
-use crate::snapshot::model::{ClusterFacts, Crd, DeviceClass, Reading, Snapshot};
-use crate::snapshot::{Hardware, nodes, pools, workloads};
+use crate::snapshot::model::{ClusterFacts, Crd, DeviceClass, Node, Reading, Snapshot};
+use crate::snapshot::workloads::Pods;
+use crate::snapshot::{Hardware, nodes, policies, pools, workloads};
 
 /// What a snapshot reads.
 pub const READS: &[crate::cluster::Access] = &[
@@ -19,6 +20,7 @@ pub const READS: &[crate::cluster::Access] = &[
     crate::cluster::Access::read("apiextensions.k8s.io", "customresourcedefinitions"),
     crate::cluster::Access::read("resource.k8s.io", "deviceclasses"),
     crate::cluster::Access::read("resource.k8s.io", "resourceslices"),
+    crate::cluster::Access::read("nvidia.com", "clusterpolicies"),
 ];
 
 /// API versions of DRA, the generally available one first.
@@ -32,51 +34,60 @@ pub async fn collect(cluster: &Cluster) -> Result<Snapshot> {
     let version = cluster.server_version().await?;
     let apis = cluster.api_groups().await;
     let dra = apis.as_ref().ok().and_then(dra_version).map(|version| format!("resource.k8s.io/{version}"));
+    let policy = apis.as_ref().ok().and_then(|apis| apis.get("nvidia.com")?.first()).map(|version| format!("nvidia.com/{version}"));
     let list = |api_version: &'static str, kind: &'static str| async move { cluster.list(api_version, kind, &Query::all()).await };
-    let dra_list = |kind: &'static str| {
-        let dra = dra.clone();
-        async move {
-            match dra {
-                Some(version) => cluster.list(&version, kind, &Query::all()).await.map(Some),
-                None => Ok(None),
-            }
-        }
+    let slices = async {
+        let Some(dra) = &dra else { return Ok(None) };
+        let add = |slices: &mut Vec<pools::Slice>, object: Value| slices.push(pools::Slice::of(&object));
+        cluster.fold(dra, "ResourceSlice", Vec::new, add).await.map(Some)
     };
-    let (node_objects, slices, classes, pods, crds, system) = tokio::join!(
-        list("v1", "Node"),
-        dra_list("ResourceSlice"),
-        dra_list("DeviceClass"),
-        list("v1", "Pod"),
+    let classes = async {
+        let Some(dra) = &dra else { return Ok(None) };
+        cluster.list(dra, "DeviceClass", &Query::all()).await.map(Some)
+    };
+    let add = |nodes: &mut Vec<Node>, object: Value| nodes.push(nodes::one(&object));
+    let (nodes, slices, classes, pods, crds, system, policies) = tokio::join!(
+        cluster.fold("v1", "Node", Vec::new, add),
+        slices,
+        classes,
+        cluster.fold("v1", "Pod", Pods::default, Pods::add),
         list("apiextensions.k8s.io/v1", "CustomResourceDefinition"),
         cluster.get("v1", "Namespace", None, "kube-system"),
+        policies::read(cluster, policy.as_deref()),
     );
     let (deployments, daemon_sets, stateful_sets) =
         tokio::join!(list("apps/v1", "Deployment"), list("apps/v1", "DaemonSet"), list("apps/v1", "StatefulSet"));
     let no_dra = "the API server serves no resource.k8s.io";
-    let pools = reading(slices).and_then(|slices| slices.map(|slices| pools::group(&slices)).ok_or_else(|| no_dra.to_owned()));
-    let nodes = reading(node_objects).map(|objects| nodes::read(&objects, pools.as_ref().ok().map(Vec::as_slice)));
+    let pools = reading(slices).and_then(|slices| slices.map(pools::pools).ok_or_else(|| no_dra.to_owned()));
+    let nodes = reading(nodes).map(|mut nodes| {
+        nodes::settle(&mut nodes, pools.as_ref().ok().map(Vec::as_slice));
+        nodes
+    });
+    let pods = reading(pods);
+    let images = pods.as_ref().map(Pods::images).map_err(Clone::clone);
+    let lists = [reading(deployments), reading(daemon_sets), reading(stateful_sets)];
     let mut snapshot = Snapshot {
         api_version: API_VERSION.to_owned(),
         kind: "Snapshot".to_owned(),
         cluster: ClusterFacts {
-            id: into(
-                reading(system).and_then(|found| uid_of(found.as_ref()).ok_or_else(|| "there is no namespace kube-system".to_owned())),
-            ),
-            version: Reading::Value(version),
-            platform: None,
-            go_version: None,
+            id: reading(system)
+                .and_then(|found| uid_of(found.as_ref()).ok_or_else(|| "there is no namespace kube-system".to_owned()))
+                .into(),
+            version: Reading::Value(version.git_version),
+            platform: Some(version.platform),
+            go_version: Some(version.go_version),
             hardware: Hardware::Unknown,
         },
-        nodes: into(nodes),
-        pools: into(pools),
-        device_classes: into(
-            reading(classes).and_then(|classes| classes.map(|list| device_classes(&list)).ok_or_else(|| no_dra.to_owned())),
-        ),
-        workloads: into(workloads::read(reading(pods), [reading(deployments), reading(daemon_sets), reading(stateful_sets)])),
-        crds: into(reading(crds).map(|list| custom_resources(&list))),
-        apis: into(reading(apis)),
-        images: None,
-        policies: None,
+        nodes: nodes.into(),
+        pools: pools.into(),
+        device_classes: reading(classes)
+            .and_then(|classes| classes.map(|list| device_classes(&list)).ok_or_else(|| no_dra.to_owned()))
+            .into(),
+        workloads: workloads::read(pods.as_ref().map_err(Clone::clone), lists).into(),
+        crds: reading(crds).map(|list| custom_resources(&list)).into(),
+        apis: reading(apis).into(),
+        images: Some(images.into()),
+        policies: Some(reading(policies).into()),
         host: None,
         imported: None,
         redaction: None,
@@ -102,13 +113,6 @@ fn reading<T>(result: Result<T>) -> Result<T, String> {
         };
         format!("{word}: {}", error.chain())
     })
-}
-
-fn into<T>(reading: Result<T, String>) -> Reading<T> {
-    match reading {
-        Ok(value) => Reading::Value(value),
-        Err(reason) => Reading::Unavailable(reason),
-    }
 }
 
 fn uid_of(object: Option<&Value>) -> Option<String> {

@@ -11,6 +11,7 @@ pub mod identity;
 pub mod imported;
 pub mod model;
 pub mod nodes;
+mod policies;
 pub mod pools;
 pub mod read;
 pub mod readings;

@@ -16,31 +16,27 @@ pub const SIMULATED_LABEL: &str = "seatrial.dev/simulated";
 /// Reads nodes, by name. `pools` is `None` where ResourceSlices could not be read.
 #[must_use]
 pub fn read(objects: &[Value], pools: Option<&[Pool]>) -> Vec<Node> {
-    // A shipped profile that cannot be read is a defect that a test finds; no profile recognises nothing.
-    let vendors = vendor::all().unwrap_or(&[]);
-    let mut nodes: Vec<Node> = objects.iter().map(|object| node(object, pools, vendors)).collect();
-    nodes.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut nodes: Vec<Node> = objects.iter().map(one).collect();
+    settle(&mut nodes, pools);
     nodes
 }
 
-fn node(object: &Value, pools: Option<&[Pool]>, vendors: &[Vendor]) -> Node {
-    let name = name_of(object);
+/// Reads one node as far as its own object tells: without what pools of devices say.
+pub(super) fn one(object: &Value) -> Node {
+    let vendors = vendors();
     let mut labels = strings(&object["metadata"]["labels"]);
     let capacity = strings(&object["status"]["capacity"]);
     let allocatable = strings(&object["status"]["allocatable"]);
-    let own_pools: Vec<&Pool> = pools.into_iter().flatten().filter(|pool| pool.node.as_deref() == Some(name.as_str())).collect();
-    let marks = marks(object, &labels, &own_pools);
-    let gpus = vendors
-        .iter()
-        .map(|vendor| advert(vendor, &labels, &capacity, &allocatable, pools.is_some().then_some(&own_pools)))
-        .find(GpuAdvert::any)
-        .unwrap_or_default();
+    let marks = marks(object, &labels);
+    // Read before labels that change by themselves are dropped.
+    let gpus = vendors.iter().map(|vendor| advert(vendor, &labels, &capacity, &allocatable, None)).find(GpuAdvert::any).unwrap_or_default();
     labels.retain(|key, _| !vendors.iter().any(|vendor| vendor.volatile_labels.contains(key)));
     let mut taints: Vec<_> = array(&object["spec"]["taints"]).map(taint).collect();
     taints.sort();
     let info = strings(&object["status"]["nodeInfo"]);
     let kept = ["architecture", "containerRuntimeVersion", "kernelVersion", "kubeletVersion", "operatingSystem", "osImage"];
     Node {
+        name: name_of(object),
         hardware: Hardware::of_marks(&marks),
         marks,
         labels,
@@ -53,14 +49,39 @@ fn node(object: &Value, pools: Option<&[Pool]>, vendors: &[Vendor]) -> Node {
             .collect(),
         versions: info.into_iter().filter(|(key, _)| kept.contains(&key.as_str())).collect(),
         gpus,
-        provider_id: object["spec"]["providerID"].as_str().map(str::to_owned),
+        provider_id: object["spec"]["providerID"].as_str().filter(|id| !id.is_empty()).map(str::to_owned),
         facts: None,
-        name,
     }
 }
 
+/// Sorts nodes, and adds what pools say of their devices.
+pub(super) fn settle(nodes: &mut [Node], pools: Option<&[Pool]>) {
+    nodes.sort_by(|a, b| a.name.cmp(&b.name));
+    let Some(pools) = pools else { return };
+    let mut by_node: BTreeMap<&str, Vec<&Pool>> = BTreeMap::new();
+    for pool in pools {
+        if let Some(node) = &pool.node {
+            by_node.entry(node).or_default().push(pool);
+        }
+    }
+    for node in nodes {
+        let own = by_node.remove(node.name.as_str()).unwrap_or_default();
+        let found = vendors().iter().map(|vendor| advert(vendor, &node.labels, &node.capacity, &node.allocatable, Some(&own)));
+        node.gpus = found.into_iter().find(GpuAdvert::any).unwrap_or_default();
+        if simulated_device(&own) {
+            node.marks.push("device attribute simulated".to_owned());
+        }
+        node.hardware = node.derived_hardware();
+    }
+}
+
+/// A shipped profile that cannot be read is a defect that a test finds; no profile recognises nothing.
+fn vendors() -> &'static [Vendor] {
+    vendor::all().unwrap_or(&[])
+}
+
 /// What tells that a node is simulated. kwok's marks are the ones it needs to manage a node, so they cannot be left off.
-fn marks(object: &Value, labels: &BTreeMap<String, String>, pools: &[&Pool]) -> Vec<String> {
+fn marks(object: &Value, labels: &BTreeMap<String, String>) -> Vec<String> {
     let mut marks = Vec::new();
     if !object["metadata"]["annotations"]["kwok.x-k8s.io/node"].is_null() {
         marks.push("annotation kwok.x-k8s.io/node".to_owned());
@@ -77,15 +98,14 @@ fn marks(object: &Value, labels: &BTreeMap<String, String>, pools: &[&Pool]) -> 
     if object["status"]["nodeInfo"]["kubeletVersion"].as_str().is_some_and(|version| version.contains("kwok") || version == "fake") {
         marks.push("kubelet version of kwok".to_owned());
     }
-    let simulated = |key: &str| key == "simulated" || key.ends_with("/simulated");
-    if pools
-        .iter()
-        .flat_map(|pool| &pool.devices)
-        .any(|device| device.attributes.iter().any(|(key, value)| simulated(key) && value == "true"))
-    {
-        marks.push("device attribute simulated".to_owned());
-    }
     marks
+}
+
+/// True if a device in a pool says that it is simulated.
+fn simulated_device(pools: &[&Pool]) -> bool {
+    let simulated = |key: &str| key == "simulated" || key.ends_with("/simulated");
+    let mut devices = pools.iter().flat_map(|pool| &pool.devices);
+    devices.any(|device| device.attributes.iter().any(|(key, value)| simulated(key) && value == "true"))
 }
 
 /// What the node says of this vendor's GPUs: by label, by extended resource, by ResourceSlices. Not saying is not zero.

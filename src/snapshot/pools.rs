@@ -7,34 +7,59 @@ use serde_json::Value;
 use crate::snapshot::collect::{array, name_of};
 use crate::snapshot::model::{Device, Pool, Taint};
 
+/// What a pool needs of one slice.
+#[derive(Debug)]
+pub(super) struct Slice {
+    driver: String,
+    pool: String,
+    name: String,
+    node: Option<String>,
+    generation: i64,
+    declared: i64,
+    devices: Vec<Device>,
+}
+
+impl Slice {
+    /// Reads a slice.
+    pub(super) fn of(slice: &Value) -> Self {
+        let text = |pointer: &str| slice.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        Self {
+            driver: text("/spec/driver"),
+            pool: text("/spec/pool/name"),
+            name: name_of(slice),
+            node: slice["spec"]["nodeName"].as_str().map(str::to_owned),
+            generation: slice["spec"]["pool"]["generation"].as_i64().unwrap_or(0),
+            declared: slice["spec"]["pool"]["resourceSliceCount"].as_i64().unwrap_or(0),
+            devices: array(&slice["spec"]["devices"]).map(device).collect(),
+        }
+    }
+}
+
 /// Groups the slices of all drivers into pools, by driver and name.
 #[must_use]
 pub fn group(slices: &[Value]) -> Vec<Pool> {
-    let mut grouped: BTreeMap<(String, String), Vec<&Value>> = BTreeMap::new();
-    for slice in slices {
-        let text = |pointer: &str| slice.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-        grouped.entry((text("/spec/driver"), text("/spec/pool/name"))).or_default().push(slice);
-    }
-    grouped.into_iter().map(|((driver, name), slices)| pool(driver, name, &slices)).collect()
+    pools(slices.iter().map(Slice::of).collect())
 }
 
-fn pool(driver: String, name: String, slices: &[&Value]) -> Pool {
-    let generation_of = |slice: &Value| slice["spec"]["pool"]["generation"].as_i64().unwrap_or(0);
-    let generation = slices.iter().map(|slice| generation_of(slice)).max().unwrap_or(0);
-    let mut current: Vec<&&Value> = slices.iter().filter(|slice| generation_of(slice) == generation).collect();
-    current.sort_by_key(|slice| name_of(slice));
-    let mut devices: Vec<Device> = current.iter().flat_map(|slice| array(&slice["spec"]["devices"])).map(device).collect();
-    devices.sort_by_key(|device| natural(&device.name));
-    Pool {
-        driver,
-        name,
-        node: current.first().and_then(|slice| slice["spec"]["nodeName"].as_str()).map(str::to_owned),
-        generation,
-        slices: current.len(),
-        slices_declared: current.iter().filter_map(|slice| slice["spec"]["pool"]["resourceSliceCount"].as_i64()).max().unwrap_or(0),
-        stale_slices: slices.len() - current.len(),
-        devices,
+/// Groups slices into pools, by driver and name.
+pub(super) fn pools(slices: Vec<Slice>) -> Vec<Pool> {
+    let mut grouped: BTreeMap<(String, String), Vec<Slice>> = BTreeMap::new();
+    for slice in slices {
+        grouped.entry((slice.driver.clone(), slice.pool.clone())).or_default().push(slice);
     }
+    grouped.into_iter().map(|((driver, name), slices)| pool(driver, name, slices)).collect()
+}
+
+fn pool(driver: String, name: String, slices: Vec<Slice>) -> Pool {
+    let all = slices.len();
+    let generation = slices.iter().map(|slice| slice.generation).max().unwrap_or(0);
+    let mut current: Vec<Slice> = slices.into_iter().filter(|slice| slice.generation == generation).collect();
+    current.sort_by(|a, b| a.name.cmp(&b.name));
+    let (node, count) = (current.first().and_then(|slice| slice.node.clone()), current.len());
+    let slices_declared = current.iter().map(|slice| slice.declared).max().unwrap_or(0);
+    let mut devices: Vec<Device> = current.into_iter().flat_map(|slice| slice.devices).collect();
+    devices.sort_by_key(|device| natural(&device.name));
+    Pool { driver, name, node, generation, slices: count, slices_declared, stale_slices: all - count, devices }
 }
 
 /// `gpu-10` comes after `gpu-9`.

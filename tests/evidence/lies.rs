@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use seatrial::evidence::Files;
-use seatrial::results::{Outcome, Scope};
+use seatrial::results::{Outcome, Scope, TestResult};
 use seatrial::snapshot::{Hardware, Reading, Snapshot};
+use seatrial::yaml;
 
 use crate::sample::{Sample, Signed, change, ended};
 
@@ -122,4 +123,22 @@ async fn a_wider_scope_than_the_verdicts_leave_is_found() {
     let mut sample = Sample::good();
     sample.report.scope = Scope::Full;
     assert_eq!(verdict(sample.bundle().files().clone()).await, ("results".to_owned(), 21));
+}
+
+#[tokio::test]
+async fn a_constraint_that_the_shipped_snapshot_does_not_bear_out_is_found_and_one_that_is_missing_is_not_covered() {
+    let with = |value: &str, outcome: Option<Outcome>| {
+        let mut sample = Sample::good();
+        sample.recipe.spec.constraints =
+            vec![yaml::from_str(&format!("{{name: K8s.server.version, value: \"{value}\"}}"), "c").expect("one")];
+        sample.report.recipe.digest = sample.recipe.digest().expect("a digest");
+        let id = "constraint/K8s.server.version".to_owned();
+        let told = outcome.map(|outcome| TestResult::of(id, 1, "snapshot", "readiness", outcome));
+        sample.report.tests.splice(0..0, told);
+        sample.counted().bundle().files().clone()
+    };
+    let pass = || Outcome::pass("v1.35.4").seen("cluster", vec!["cluster".to_owned()], 1).asserted(1, 1);
+    assert_eq!(verdict(with(">= 1.30", Some(pass()))).await, (String::new(), 0));
+    assert_eq!(verdict(with(">= 1.40", Some(pass()))).await, ("replay".to_owned(), 21), "the snapshot says v1.35.4");
+    assert_eq!(verdict(with(">= 1.30", None)).await, ("coverage".to_owned(), 13), "nobody judged it");
 }

@@ -88,7 +88,7 @@ fn config(server: &str) -> String {
 #[test]
 fn a_kubeconfig_that_leads_nowhere_is_told_from_a_server_that_does_not_answer() {
     let missing = Bin::seatrial().args(["run", "conformance", "--kubeconfig", "missing"]).exits(2);
-    assert!(missing.stderr.contains("read kubeconfig missing") && missing.stderr.contains("hint"), "{}", missing.stderr);
+    assert!(missing.stderr.contains("no kubeconfig missing") && missing.stderr.contains("hint"), "{}", missing.stderr);
     without_a_cluster("a: [", &[], &[2], &["config"]);
     without_a_cluster(&config("http://127.0.0.1:1"), &["--context", "there"], &[2], &["`there`", "it has: here"]);
     let closed = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");

@@ -2,13 +2,18 @@
 
 mod bad_input;
 mod concurrent;
+mod connect;
 mod crash;
 mod output;
 mod defects;
 mod faults;
+mod from_aicr;
+mod preflight;
+mod settings;
 mod real_node;
 mod setup;
 mod sim;
+mod sources;
 #[path = "../support/mod.rs"]
 mod support;
 mod trial;

@@ -142,11 +142,68 @@ fn user(cluster: &crate::support::cluster::LeasedCluster, place: &Workplace, nam
     file
 }
 
+/// The roles with one verb on one resource taken out.
+fn less(roles: &str, verb: &str, resource: &str) -> String {
+    let plural = resource.split('.').next().expect("a name");
+    let mut documents = Vec::new();
+    for mut document in seatrial::yaml::all_from_str::<Value>(roles, "roles").expect("YAML") {
+        for rule in document.get_mut("rules").and_then(Value::as_array_mut).into_iter().flatten() {
+            if rule["resources"].as_array().is_some_and(|all| all.contains(&json!(plural))) {
+                rule["verbs"].as_array_mut().expect("verbs").retain(|have| have != verb);
+            }
+        }
+        documents.push(document);
+    }
+    json!({"apiVersion": "v1", "kind": "List", "items": documents}).to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_an_existing_namespace_a_service_account_needs_the_printed_roles_and_not_one_verb_less() {
+    let cluster = lease().await;
+    let Some(place) = Workplace::new(&cluster) else { return };
+    // Restricted, and with a quota that has just enough room.
+    let namespace = json!({
+        "apiVersion": "v1", "kind": "Namespace",
+        "metadata": {"name": "trials", "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
+    });
+    let hard = json!({"requests.nvidia.com/gpu": "16", "pods": "4"});
+    let quota =
+        json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "q", "namespace": "trials"}, "spec": {"hard": hard}});
+    cluster.apply(&namespace.to_string());
+    cluster.apply(&quota.to_string());
+    let rbac = ["rbac", "conformance", "--recipe", "sim-h100", "--namespace", "trials", "--service-account", "default:guest"];
+    let roles = Bin::seatrial().args(rbac).exits(0).stdout;
+    for document in seatrial::yaml::all_from_str::<Value>(&roles, "roles").expect("YAML") {
+        let writes = document["kind"] == "ClusterRole"
+            && ["create", "delete", "update", "patch"].iter().any(|verb| document.to_string().contains(verb));
+        assert!(!writes, "{document:#}");
+    }
+    let guest = user(&cluster, &place, "guest", &roles);
+    eventually("the roles to be seen", std::time::Duration::from_secs(20), || {
+        cluster.try_kubectl(&guest, &["auth", "can-i", "create", "jobs", "-n", "trials", "--quiet"], "").0.then_some(())
+    });
+    let run = |out: &str| {
+        let bin = Bin::within(&place.path("")).args(["run", "conformance", "--recipe", "sim-h100", "--namespace", "trials", "--out", out]);
+        bin.args([std::path::Path::new("--kubeconfig"), &guest])
+    };
+    run("guest").exits(0);
+    place.assert_all_passed("guest");
+    for (verb, resource) in [("create", "pods"), ("delete", "leases.coordination.k8s.io"), ("watch", "resourceclaims.resource.k8s.io")] {
+        cluster.apply(&less(&roles, verb, resource));
+        eventually("the smaller role to be seen", std::time::Duration::from_secs(20), || {
+            let ran = run("less").ends();
+            assert!(ran.code == 4, "exit {}: {}", ran.code, ran.stderr);
+            ran.stderr.contains(&format!("{verb} {resource}")).then_some(())
+        });
+        assert!(!place.path("less").exists());
+    }
+    assert_eq!(cluster.left(), "");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_printed_roles_are_what_a_run_needs_and_not_one_verb_less() {
     let cluster = lease().await;
     let Some(place) = Workplace::new(&cluster) else { return };
-    cluster.kubectl(&["create", "namespace", "trials"]);
     let rbac = |name: &str, more: &[&str]| {
         let full = format!("system:serviceaccount:default:{name}");
         Bin::seatrial().args(["rbac", "conformance", "--recipe", "sim-h100", "--user", &full]).args(more).exits(0).stdout
@@ -164,17 +221,7 @@ async fn the_printed_roles_are_what_a_run_needs_and_not_one_verb_less() {
     place.assert_all_passed("owned");
 
     for (verb, resource) in [("watch", "nodes"), ("create", "jobs.batch"), ("list", "clusterpolicies.nvidia.com")] {
-        let plural = resource.split('.').next().expect("a name");
-        let mut less = Vec::new();
-        for mut document in seatrial::yaml::all_from_str::<Value>(&roles, "roles").expect("YAML") {
-            for rule in document.get_mut("rules").and_then(Value::as_array_mut).into_iter().flatten() {
-                if rule["resources"].as_array().is_some_and(|all| all.contains(&json!(plural))) {
-                    rule["verbs"].as_array_mut().expect("verbs").retain(|have| have != verb);
-                }
-            }
-            less.push(document);
-        }
-        cluster.apply(&json!({"apiVersion": "v1", "kind": "List", "items": less}).to_string());
+        cluster.apply(&less(&roles, verb, resource));
         let named = format!("{verb} {resource}");
         eventually("the smaller role to be seen", std::time::Duration::from_secs(20), || {
             let ran = run(&owner, "less", &[]).ends();
@@ -183,14 +230,6 @@ async fn the_printed_roles_are_what_a_run_needs_and_not_one_verb_less() {
         });
         assert!(!place.path("less").exists());
     }
-
-    let roles = rbac("guest", &["--namespace", "trials"]);
-    let guest = user(&cluster, &place, "guest", &roles.replace("name: seatrial", "name: seatrial-guest"));
-    eventually("the roles to be seen", std::time::Duration::from_secs(20), || {
-        cluster.try_kubectl(&guest, &["auth", "can-i", "create", "jobs", "-n", "trials", "--quiet"], "").0.then_some(())
-    });
-    run(&guest, "guest", &["--namespace", "trials"]).exits(0);
-    place.assert_all_passed("guest");
 
     let roles = rbac("reader", &["--behavioral-tests", "false"]);
     let reader = user(&cluster, &place, "reader", &roles.replace("name: seatrial", "name: seatrial-reader"));

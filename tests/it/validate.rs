@@ -86,7 +86,7 @@ async fn constraints_that_do_not_hold_are_all_listed_and_nothing_is_created() {
         "{name: NodeTopology.summary.node-count, value: \">= 400\", type: number}",
         "{name: OS.kmod.nvidia, value: \"true\"}",
         "{name: K8s.node.kubelet-version, value: \">= 9.8\", severity: advisory}",
-        HOLDS,
+        "{name: NodeTopology.summary.label-count, value: \">= 1\", type: number}",
     ];
     let place = Place::new(&cluster, &recipe(&wrong, &["dra-support"]));
     let (report, stderr) = place.report(&["--behavioral-tests"], 1);
@@ -146,7 +146,7 @@ async fn what_cannot_be_meant_is_refused_before_anything_runs() {
         (recipe(&["{name: K8s.servre.version, value: \">= 1\"}"], &["gpu-capacity"]), "K8s.servre.version"),
         (recipe(&["{name: K8s.server.version, value: \"~> 1\"}"], &["gpu-capacity"]), "no operator that is known"),
         (recipe(&[HOLDS], &["gpu-capacty"]), "gpu-capacity"),
-        (recipe(&[], &[]), "small"),
+        (recipe(&[], &[]), "proves nothing"),
         ("kind: Pod\napiVersion: v1\nmetadata: {name: x}\n".to_owned(), "Pod"),
         (format!("{}---\n{}", recipe(&[HOLDS], &[]), recipe(&[HOLDS], &[])), "r.yaml"),
     ];
@@ -334,11 +334,32 @@ async fn what_users_say_about_pods_reaches_the_pods() {
 }
 
 #[tokio::test]
+async fn pages_about_requirements_are_written_from_results_or_refused() {
+    let cluster = lease().await;
+    let place = Place::new(&cluster, &recipe(&[HOLDS], &["dra-support", "gang-scheduling"]));
+    place.report(&["--behavioral-tests", "--evidence-dir", "pages"], 3);
+    let page = |name: &str| std::fs::read_to_string(place.path("pages").join(name)).expect("is written");
+    assert!(page("dra-support.md").contains("Result: PASS"), "{}", page("dra-support.md"));
+    assert!(page("gang-scheduling.md").contains("Result: COULD NOT TELL"), "{}", page("gang-scheduling.md"));
+    assert!(page("index.md").contains("NOT TESTED"), "{}", page("index.md"));
+    for (args, says) in [
+        (&["--evidence-dir", "p", "--skip-check", "dra-support"][..], "cannot be combined"),
+        (&["--evidence-dir", "p", "--feature", "gangs"], "did you mean"),
+        (&["--evidence-dir", "p", "--feature", "metrics"], "nothing to write pages about"),
+        (&["--cncf-submission"], "cannot write a CNCF submission"),
+    ] {
+        let ran = place.validate(args).exits(2);
+        assert!(ran.stderr.contains(says), "{args:?}: {}", ran.stderr);
+    }
+    assert!(!place.path("p").exists(), "refused before anything was written");
+}
+
+#[tokio::test]
 async fn no_cleanup_leaves_what_failed_until_cleanup() {
     let mut cluster = lease().await;
     cluster.stop_scheduler();
     let place = Place::new(&cluster, &recipe(&[HOLDS], &["dra-support"]));
-    place.report(&["--behavioral-tests", "--no-cleanup", "--timeout", "4s"], 3);
+    place.report(&["--behavioral-tests", "--no-cleanup", "--timeout", "4s", "--lease-seconds", "3"], 3);
     let namespaces = || cluster.kubectl(&["get", "namespaces", "-o", "name"]).lines().filter(|name| name.contains("seatrial-")).count();
     assert_eq!(namespaces(), 1, "it is left for a look");
     let cleanup = || Bin::within(place.folder.path()).args(["cleanup", "--kubeconfig"]).args([&place.kubeconfig]).ends();

@@ -1,0 +1,47 @@
+//! The recipe data that the global flags name, and recipes from it or from anywhere.
+
+use std::borrow::Cow;
+
+use crate::cli::Global;
+use crate::error::Result;
+use crate::limits;
+use crate::recipe::LoadedRecipe;
+use crate::recipe::catalog::Catalog;
+use crate::source::{Source, Text};
+
+impl Global {
+    /// What ships, with the directory of --data over it.
+    ///
+    /// # Errors
+    /// As [`Catalog::open`].
+    pub fn catalog(&self) -> Result<Cow<'static, Catalog>> {
+        match &self.data {
+            None => Catalog::shipped().map(Cow::Borrowed),
+            Some(folder) => Catalog::open(Some(folder)).map(Cow::Owned),
+        }
+    }
+
+    /// The text of a recipe that is given by a file, `-`, https://… or cm://…; `None` if it is given by name.
+    ///
+    /// # Errors
+    /// As [`Source::read`].
+    pub async fn read_text(&self, recipe: &str) -> Result<Option<Text>> {
+        if recipe != "-" && !recipe.contains(['/', '.']) {
+            return Ok(None);
+        }
+        let source: Source = recipe.parse()?;
+        source.read(limits::DOCUMENT_BYTES, &self.target()).await.map(Some)
+    }
+
+    /// A recipe by name, or from anywhere.
+    ///
+    /// # Errors
+    /// A usage error with file, line and column, or the nearest known name.
+    pub async fn read_recipe(&self, recipe: &str) -> Result<LoadedRecipe> {
+        let catalog = self.catalog()?;
+        match self.read_text(recipe).await? {
+            Some(text) => catalog.from_text(&text.text, &text.name, text.folder.as_deref()),
+            None => catalog.read(recipe),
+        }
+    }
+}
