@@ -177,7 +177,9 @@ fn gpu(log: &BTreeMap<String, String>) -> Gpu {
     let word = |key: &str| text(key).map(|text| text.to_lowercase());
     let pci = said(TOOL, log.get("pci/pci_bus_id").or_else(|| log.get("id")).map(String::as_str)).map(|text| address(&text));
     let generation = any(&["pci/pci_gpu_link_info/pcie_gen/max_link_gen", "pci/pci_gpu_link_info/pcie_gen/max_device_link_gen"]);
-    let width = text("pci/pci_gpu_link_info/link_widths/max_link_width");
+    let lanes =
+        |key: &str| text(&format!("pci/pci_gpu_link_info/link_widths/{key}")).map(|text| format!("x{}", text.trim_end_matches('x')));
+    let width = lanes("max_link_width");
     let pcie = generation.then(|generation| width.then(|width| Reading::Value(format!("gen {generation} {width}"))));
     Gpu {
         uuid: text("uuid"),
@@ -197,7 +199,7 @@ fn gpu(log: &BTreeMap<String, String>) -> Gpu {
         display: word("display_mode"),
         display_active: word("display_active"),
         pcie,
-        pcie_width: text("pci/pci_gpu_link_info/link_widths/current_link_width"),
+        pcie_width: lanes("current_link_width"),
         fabric: below(log, "fabric", |_| true),
         clocks: clocks(log),
         power_cap: any(&[

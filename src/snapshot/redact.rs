@@ -123,6 +123,8 @@ static IPV6: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"(?i)[0-9a-f
 /// Fields whose texts are versions, and look like addresses.
 const VERSIONS: &[&str] =
     &["versions", "version", "vbios", "firmware", "driver", "compute", "sysctl", "modules", "capacity", "allocatable", "runtimes", "pci"];
+/// Places of another tool's snapshot that hold versions.
+const VERSION_PLACES: &[&str] = &["K8s.image", "GPU.smi", "OS.sysctl"];
 /// Fields in which a text that is a node's name is that name, however plain it is.
 const NAMED: &[&str] = &["name", "node", "kubernetes.io/hostname", "source-node", "node-list"];
 /// Words in a name that tell of a secret.
@@ -197,7 +199,7 @@ impl Redactor {
         let one = |(name, value): (String, Value)| {
             let below =
                 if transparent(&name) { place.to_owned() } else { format!("{place}{}{name}", if place.is_empty() { "" } else { "." }) };
-            let known = if matches!(name.as_str(), "value" | "unavailable") { key } else { name.as_str() };
+            let known = if name == "value" { key } else { name.as_str() };
             let value = self.value(&below, known, value);
             (if keyed { self.text(place, "", name) } else { name }, value)
         };
@@ -229,8 +231,20 @@ impl Redactor {
             return self.pseudonym("node", &text);
         }
         let text = self.patterns(place, text);
-        let text =
-            if VERSIONS.iter().any(|name| place.split(['.', '[']).any(|part| part == *name)) { text } else { self.addresses(place, text) };
+        let parts = || place.split(['.', '[']);
+        let text = if parts().any(|part| part == "images") {
+            // A tag may look like an address; a registry may be one.
+            match text.split_once('/') {
+                Some((registry, rest)) => format!("{}/{rest}", self.addresses(place, registry.to_owned())),
+                None => text,
+            }
+        } else if key != "unavailable"
+            && (parts().any(|part| VERSIONS.contains(&part)) || VERSION_PLACES.iter().any(|one| place.contains(one)))
+        {
+            text
+        } else {
+            self.addresses(place, text)
+        };
         self.node_names(place, key, text)
     }
 

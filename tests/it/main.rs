@@ -14,6 +14,7 @@ mod real_node;
 mod setup;
 mod sim;
 mod sources;
+mod snapshot;
 #[path = "../support/mod.rs"]
 mod support;
 mod trial;
