@@ -11,7 +11,6 @@ use crate::exit::Exit;
 use crate::recipe::criteria::DIMENSIONS;
 use crate::recipe::resolve::{Resolved, Told};
 use crate::recipe::{Criteria, Document, LoadedRecipe, infer, lint, load};
-use crate::snapshot::Snapshot;
 use crate::source::{self, Artefact, Source};
 use crate::ui::{Tone, printable};
 use crate::{limits, yaml};
@@ -357,7 +356,7 @@ impl Query {
         let mut criteria = Criteria::default();
         if let Some(source) = &self.snapshot {
             let text = source.read(limits::SNAPSHOT_BYTES, &cx.global.target()).await?;
-            let snapshot: Snapshot = yaml::from_str(&text.text, &text.name)?;
+            let snapshot = crate::snapshot::parse(text.text, text.name).await?;
             let inferred = infer::infer(&snapshot, &words);
             for line in &inferred.because {
                 cx.ui.line(printable(line));

@@ -182,7 +182,7 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
     let given = match &args.snapshot {
         Some(source) => {
             let text = source.read(limits::SNAPSHOT_BYTES, &cx.global.target()).await?;
-            Some(snapshot::read_text(&text.text, &text.name)?)
+            Some(snapshot::parse(text.text, text.name).await?)
         }
         None => None,
     };
