@@ -21,9 +21,9 @@ pub const fn reading_memory(bytes: u64) -> u64 {
     let nodes = if bytes / 4 < SNAPSHOT_NODES as u64 { bytes / 4 } else { SNAPSHOT_NODES as u64 };
     (64 << 20) + 6 * bytes + 300 * nodes
 }
-/// Nesting of a YAML document: reading a level takes up to 24 KB of a thread's 2 MiB of stack in a debug build; a CRD, the deepest thing
-/// that people write, nests some 30.
-pub const YAML_DEPTH: usize = 64;
+/// Nesting of a YAML document: a level takes up to 34 KB of a thread's 2 MiB of stack in a debug build, where each is a key of the one
+/// around it; a CRD, the deepest thing that people write, nests some 30.
+pub const YAML_DEPTH: usize = 48;
 
 /// One run of a machine's own tool: nvidia-smi takes some seconds for each of eight GPUs where no daemon keeps the driver awake.
 pub const TOOL: Duration = Duration::from_secs(60);

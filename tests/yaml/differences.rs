@@ -79,7 +79,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     taken("line separator", BREAKS),
     taken("merge of nothing", "nothing to merge adds nothing"),
     taken("merge twice", "both are merged, and a key that both have is the first one's, as in a list of merges"),
-    refused("nesting of 70", "the limit is 64 levels; Go's is 10,000"),
+    refused("nesting of 70", "the limit is 48 levels; Go's is 10,000"),
     taken("next line", BREAKS),
     differs("next line in a block", &["/0/a"], BREAKS),
     differs("next line quoted", &["/0/a"], BREAKS),
