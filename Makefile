@@ -8,7 +8,7 @@ servers := $(control_plane) oci-registry oras docker-registry $(real_node)
 # NAME=PATH lines of get.sh as SEATRIAL_BIN_NAME=PATH words.
 as_env := awk -F= '{ name = toupper($$1); gsub("-", "_", name); print "SEATRIAL_BIN_" name "=" $$2 }'
 
-.PHONY: build demo test lint release clean
+.PHONY: build demo test bench lint release clean
 
 build:
 	cargo build --locked
@@ -20,6 +20,11 @@ demo:
 test:
 	testenv/get.sh $(servers) >/dev/null
 	cargo test --locked
+
+# Whole runs of the release build at scale, against the bounds of docs/performance.md; PART=small, documents or cluster runs one part.
+bench:
+	testenv/get.sh $(control_plane) >/dev/null
+	cargo bench --locked --bench scale -- $(PART)
 
 lint:
 	cargo fmt --check

@@ -10,9 +10,20 @@ pub const SNAPSHOT_BYTES: u64 = 256 << 20;
 pub const DATA_FILES: usize = 2000;
 /// Nodes of a YAML document; aliases count each time they are expanded, so an alias bomb ends here.
 pub const YAML_NODES: usize = 200_000;
-/// Nesting of a YAML document: reading a level takes up to 24 KB of a thread's 2 MiB of stack in a debug build; a CRD, the deepest thing
-/// that people write, nests some 30.
-pub const YAML_DEPTH: usize = 64;
+/// Texts of a YAML document together, each alias counted: one long text and many aliases end here.
+pub const YAML_TEXT: usize = 16 << 20;
+/// Nodes of a snapshot, keys and values each; in JSON, texts. 10,000 nodes with 8 GPUs each have three million.
+pub const SNAPSHOT_NODES: usize = 6_000_000;
+/// The most memory that the program takes while it reads a document of so many bytes, whatever is in it: its own, the text and what it
+/// says, and what keys and values of a few bytes take beside their text. A usual snapshot takes less than six times its bytes.
+#[must_use]
+pub const fn reading_memory(bytes: u64) -> u64 {
+    let nodes = if bytes / 4 < SNAPSHOT_NODES as u64 { bytes / 4 } else { SNAPSHOT_NODES as u64 };
+    (64 << 20) + 6 * bytes + 300 * nodes
+}
+/// Nesting of a YAML document: a level takes up to 34 KB of a thread's 2 MiB of stack in a debug build, where each is a key of the one
+/// around it; a CRD, the deepest thing that people write, nests some 30.
+pub const YAML_DEPTH: usize = 48;
 
 /// One run of a machine's own tool: nvidia-smi takes some seconds for each of eight GPUs where no daemon keeps the driver awake.
 pub const TOOL: Duration = Duration::from_secs(60);

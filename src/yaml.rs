@@ -1,6 +1,7 @@
 //! Reads YAML as Go's yaml.v3 would, within bounds, with line and column in every error.
 
 use serde::de::DeserializeOwned;
+use serde_saphyr::budget::BudgetBreach;
 use serde_saphyr::{Budget, DuplicateKeyPolicy, Options};
 
 /// A value with its line and column.
@@ -9,17 +10,25 @@ pub use serde_saphyr::Spanned;
 use crate::error::{Error, Kind, Result, nearest};
 use crate::limits;
 
-/// The options under which every YAML document is read: bounded, no duplicate keys, only `true` and `false` are booleans.
+/// The options under which every YAML document is read: bounded, no duplicate keys, only `true` and `false` are booleans, no tags that
+/// mean nothing here.
 fn options() -> Options {
     let mut budget = Budget::default();
     budget.max_nodes = limits::YAML_NODES;
     budget.max_depth = limits::YAML_DEPTH;
+    budget.max_total_scalar_bytes = limits::YAML_TEXT;
+    // One anchor with hundreds of aliases is a usual way to write values; what they expand to is counted.
+    budget.enforce_alias_anchor_ratio = false;
     let mut options = Options::default();
     options.budget = Some(budget);
+    options.alias_limits.max_total_replayed_events = limits::YAML_NODES;
     options.strict_booleans = true;
     options.duplicate_keys = DuplicateKeyPolicy::Error;
     options.legacy_octal_numbers = true;
+    options.reject_unsupported_tags = true;
     options.with_snippet = false;
+    // Nobody looks at them, and forty lines of comment in a row would be too many.
+    options.emit_comments = false;
     options
 }
 
@@ -39,14 +48,13 @@ pub fn from_str<T: DeserializeOwned>(text: &str, name: &str) -> Result<T> {
 /// As [`from_str`].
 pub fn from_large_str<T: DeserializeOwned>(text: &str, name: &str) -> Result<T> {
     let mut options = options();
-    let mut budget = Budget::default();
-    budget.max_depth = limits::YAML_DEPTH;
-    // Each node, and each event, is a byte of the text at least.
-    budget.max_nodes = text.len() + 1;
-    budget.max_events = 2 * text.len() + 16;
-    budget.max_total_scalar_bytes = text.len() + 1;
-    budget.max_documents = 2;
-    options.budget = Some(budget);
+    if let Some(budget) = &mut options.budget {
+        // Each node, and each event, is a byte of the text at least.
+        budget.max_nodes = limits::SNAPSHOT_NODES.min(text.len() + 1);
+        budget.max_events = 2 * budget.max_nodes + 16;
+        budget.max_total_scalar_bytes = text.len() + 1;
+        budget.max_documents = 2;
+    }
     serde_saphyr::from_str_with_options(text, options).map_err(|error| explain(&error, name))
 }
 
@@ -75,15 +83,28 @@ fn check_size(text: &str, name: &str) -> Result<()> {
 }
 
 fn explain(error: &serde_saphyr::Error, name: &str) -> Error {
-    let text = error.without_snippet().to_string();
     let place = error.location().map_or_else(|| name.to_owned(), |at| format!("{name}:{}:{}", at.line(), at.column()));
-    // The library repeats the position in its text; ours is in front, with the file.
-    let cause = text.split(" at line ").next().unwrap_or(&text).trim_end_matches([',', ':']).to_owned();
-    let mut explained = Error::new(Kind::Usage, format!("{place}: {cause}"));
+    let mut explained = Error::new(Kind::Usage, format!("{place}: {}", cause(error)));
     if let Some(hint) = did_you_mean(error.without_snippet()) {
         explained = explained.hint(hint);
     }
     explained
+}
+
+/// What is wrong, without the position, which stands in front, and without advice for those who program with the library.
+fn cause(error: &serde_saphyr::Error) -> String {
+    match error.without_snippet() {
+        serde_saphyr::Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => {
+            return format!("it nests more than {} levels deep", limits::YAML_DEPTH);
+        }
+        serde_saphyr::Error::Budget { .. } | serde_saphyr::Error::AliasReplayLimitExceeded { .. } => {
+            return "it says more, aliases expanded, than any real document does".to_owned();
+        }
+        _ => {}
+    }
+    let text = error.without_snippet().to_string();
+    let end = [" at line ", ", set DuplicateKeyPolicy", ". If you", ". Use "].iter().filter_map(|advice| text.find(advice)).min();
+    text[..end.unwrap_or(text.len())].trim_end_matches([',', ':']).to_owned()
 }
 
 /// The nearest known name, where the error is about an unknown one.
@@ -152,7 +173,30 @@ mod tests {
     }
 
     #[test]
-    fn a_duplicate_key_is_refused() {
-        assert_eq!(from_str::<Value>("a: 1\na: 2\n", "x.yaml").expect_err("is refused").kind(), Kind::Usage);
+    fn what_aliases_expand_to_is_counted_and_not_how_many_there_are() {
+        let many = format!("a: &x 1\nb: [{}]\n", vec!["*x"; 500].join(", "));
+        assert_eq!(from_str::<Value>(&many, "x.yaml").expect("is read")["b"].as_array().map(Vec::len), Some(500));
+        let long = format!("a: &x {}\nb: [{}]\n", "y".repeat(500_000), vec!["*x"; 1000].join(", "));
+        for error in [from_str::<Value>(&long, "x.yaml"), from_large_str(&long, "x.yaml")] {
+            let error = error.expect_err("is refused");
+            assert!(error.chain().ends_with("it says more, aliases expanded, than any real document does"), "{}", error.chain());
+        }
+    }
+
+    #[test]
+    fn errors_say_what_is_wrong_and_not_how_to_program() {
+        for (text, says) in [
+            ("a: 1\na: 2\n", "x.yaml:2:1: duplicate mapping key: a"),
+            ("a: !vault b\n", "x.yaml:1:11: unsupported tag `!vault`"),
+            ("a: !!binary gIGCg4SFhg==\n", "x.yaml:1:13: !!binary scalar is not valid UTF-8 so cannot be stored into string"),
+        ] {
+            let error = from_str::<Value>(text, "x.yaml").expect_err(text);
+            assert_eq!((error.kind(), error.chain().as_str()), (Kind::Usage, says));
+        }
+        // Each level a key of the one around it, which takes the most stack.
+        let keys = from_str::<serde::de::IgnoredAny>(&format!("a: {}", "? ".repeat(1000)), "x.yaml").expect_err("is refused").chain();
+        assert!(keys.ends_with("it nests more than 48 levels deep"), "{keys}");
+        let deep = from_str::<Value>(&"[".repeat(100), "x.yaml").expect_err("is refused").chain();
+        assert_eq!(deep, "x.yaml:1:49: it nests more than 48 levels deep");
     }
 }

@@ -32,6 +32,10 @@ pub fn read_text(text: &str, name: &str) -> Result<Snapshot> {
         return Err(Error::usage(format!("{name} has {} bytes; the limit for a snapshot is {}", text.len(), limits::SNAPSHOT_BYTES)));
     }
     let json = text.trim_start_matches('\u{feff}').trim_start().starts_with('{');
+    // YAML counts its nodes while it reads.
+    if json && text.bytes().filter(|byte| *byte == b'"').count() / 2 > limits::SNAPSHOT_NODES {
+        return Err(Error::usage(format!("{name} has more than {} texts, which is the limit for a snapshot", limits::SNAPSHOT_NODES)));
+    }
     let head = if json { from_json::<Head>(text, name)? } else { yaml_head(text, name)? };
     let ours = vouched(&head, name)?;
     let doing = || format!("read the snapshot {name}");

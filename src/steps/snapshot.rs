@@ -8,7 +8,7 @@ use crate::constraints;
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::results::{ErrorReason, Outcome, Verdict};
-use crate::snapshot::{self, Snapshot};
+use crate::snapshot::{self, Reading, Snapshot};
 use crate::steps::tests::{finish, sum_up};
 use crate::steps::{Fact, Inputs, Selected, Step, StepCx, no_gpus};
 use crate::workflow::StepSpec;
@@ -96,6 +96,8 @@ fn judge(snapshot: &Snapshot) -> Outcome {
         ("DeviceClasses", snapshot.device_classes.unavailable()),
         ("workloads", snapshot.workloads.unavailable()),
         ("CustomResourceDefinitions", snapshot.crds.unavailable()),
+        ("images", snapshot.images.as_ref().and_then(Reading::unavailable)),
+        ("ClusterPolicies", snapshot.policies.as_ref().and_then(Reading::unavailable)),
     ];
     let missing: Vec<&str> = gaps.iter().filter(|(_, reason)| reason.is_some()).map(|(name, _)| *name).collect();
     let gap = if missing.is_empty() { String::new() } else { format!(" (unavailable: {})", missing.join(", ")) };
