@@ -183,14 +183,7 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
         None => None,
     };
     let given = match &args.snapshot {
-<<<<<<< HEAD
         Some(source) => Some(cli_snapshot::read(source, &cx).await?),
-=======
-        Some(source) => {
-            let text = source.read(limits::SNAPSHOT_BYTES, &cx.global.target()).await?;
-            Some(snapshot::parse(text.text, text.name).await?)
-        }
->>>>>>> wt-bench
         None => None,
     };
     let report = if args.no_cluster {
