@@ -210,6 +210,8 @@ fn data_of_ones_own_adds_and_replaces_and_ties_are_named() {
     let here = with(&[
         ("data/overlays/rke2.yaml", &overlay("rke2", "{criteria: {service: rke2}, components: [{name: mine, version: 1.10}]}")),
         ("data/overlays/base.yaml", &overlay("base", "{vendor: nvidia, checks: {conformance: [gpu-capacity]}}")),
+        ("data/registry.yaml", "kind: ComponentRegistry\n"),
+        ("data/mine.yaml", &include_str!("../recipes/sim-h100.yaml").replace("name: sim-h100", "name: mine")),
         ("data/health/sim/nodes.yaml", &format!("{shipped}# of my own\n")),
         ("tie/overlays/a.yaml", &overlay("a", "{criteria: {service: eks}, components: [{name: x, version: '1'}]}")),
         ("tie/overlays/b.yaml", &overlay("b", "{criteria: {accelerator: h100}, components: [{name: x, version: '2'}]}")),
@@ -226,6 +228,8 @@ fn data_of_ones_own_adds_and_replaces_and_ties_are_named() {
     );
     let digest = |args: &[&str]| digest_in(&good(here.path(), args).stderr).to_owned();
     assert_ne!(digest(&["recipe", "-r", "sim-h100"]), digest(&["recipe", "-r", "sim-h100", "--data", "data"]));
+    let list = good(here.path(), &["recipe", "list", "--data", "data"]).stdout;
+    assert!(list.contains("complete recipes: mine, sim-h100"), "{list}");
     let tie = ["recipe", "--service", "eks", "--gpu", "h100", "--data", "tie"];
     refused(here.path(), &tie, &["overlays a and b both fit", "components.x.version: \"1\" and \"2\"", "tie/overlays/a.yaml"]);
     good(here.path(), &["recipe", "--service", "eks", "--data", "tie"]);

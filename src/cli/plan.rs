@@ -20,7 +20,7 @@ pub struct Args {
 }
 
 pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
-    let (workflow, recipe) = args.selection.read(&cx.global).await?;
+    let (workflow, recipe) = args.selection.read(&cx).await?;
     let (recipe, capacity) = match recipe {
         Some(recipe) => (recipe, None),
         None => {

@@ -33,7 +33,7 @@ pub struct Args {
 }
 
 pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
-    let (workflow, recipe) = args.selection.read(&cx.global).await?;
+    let (workflow, recipe) = args.selection.read(&cx).await?;
     let (cluster, look) = cx.global.look(&cx.ui).await?;
     let recipe = match recipe {
         Some(recipe) => recipe,

@@ -31,7 +31,7 @@ pub struct Args {
 
 pub(crate) async fn exec(mut args: Args, cx: Cx) -> Result<Exit> {
     args.selection.asked.with_any_image();
-    let (workflow, recipe) = args.selection.read(&cx.global).await?;
+    let (workflow, recipe) = args.selection.read(&cx).await?;
     let recipe = match recipe {
         Some(recipe) => recipe,
         None => match load::only() {

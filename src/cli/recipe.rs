@@ -320,17 +320,13 @@ impl Lint {
 impl Query {
     /// The recipe that is asked for, with the digests of its health tests.
     async fn recipe(&self, cx: &Cx) -> Result<LoadedRecipe> {
-        let loaded = match &self.recipe {
-            Some(recipe) => cx.global.read_recipe(recipe).await?,
+        match &self.recipe {
+            Some(recipe) => cx.read_recipe(recipe).await,
             None => {
                 let catalog = cx.global.catalog()?;
-                catalog.load(&catalog.resolve(&self.criteria(cx).await?)?)?
+                catalog.load(&catalog.resolve(&self.criteria(cx).await?)?)
             }
-        };
-        for note in &loaded.notes {
-            cx.ui.warn(note);
         }
-        Ok(loaded)
     }
 
     /// The story of the recipe that is asked for.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::cli::Global;
+use crate::cli::{Cx, Global};
 use crate::error::Result;
 use crate::limits;
 use crate::recipe::LoadedRecipe;
@@ -32,16 +32,22 @@ impl Global {
         let source: Source = recipe.parse()?;
         source.read(limits::DOCUMENT_BYTES, &self.target()).await.map(Some)
     }
+}
 
-    /// A recipe by name, or from anywhere.
+impl Cx {
+    /// A recipe by name, or from anywhere; tells what a reader should know of how it was read.
     ///
     /// # Errors
     /// A usage error with file, line and column, or the nearest known name.
     pub async fn read_recipe(&self, recipe: &str) -> Result<LoadedRecipe> {
-        let catalog = self.catalog()?;
-        match self.read_text(recipe).await? {
+        let catalog = self.global.catalog()?;
+        let loaded = match self.global.read_text(recipe).await? {
             Some(text) => catalog.from_text(&text.text, &text.name, text.folder.as_deref()),
             None => catalog.read(recipe),
+        }?;
+        for note in &loaded.notes {
+            self.ui.warn(note);
         }
+        Ok(loaded)
     }
 }

@@ -58,7 +58,7 @@ pub struct Args {
 }
 
 pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
-    let (workflow, recipe) = args.selection.read(&cx.global).await?;
+    let (workflow, recipe) = args.selection.read(&cx).await?;
     if let Some(key) = &args.key {
         // Better now than after an hour of tests.
         Signer::from_file(key)?;

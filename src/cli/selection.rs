@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::cli::Global;
 use crate::cli::node_facts::Asked;
 use crate::cli::pods::PodArgs;
+use crate::cli::{Cx, Global};
 use crate::cluster::{Cluster, Target};
 use crate::data;
 use crate::error::Result;
@@ -60,9 +60,9 @@ impl Selection {
     ///
     /// # Errors
     /// A usage error with file, line, column and the nearest known name.
-    pub async fn read(&self, global: &Global) -> Result<(Loaded, Option<LoadedRecipe>)> {
+    pub async fn read(&self, cx: &Cx) -> Result<(Loaded, Option<LoadedRecipe>)> {
         let recipe = match &self.recipe {
-            Some(recipe) => Some(global.read_recipe(recipe).await?),
+            Some(recipe) => Some(cx.read_recipe(recipe).await?),
             None => None,
         };
         let intent = recipe.as_ref().and_then(|recipe| recipe.recipe.spec.criteria.get("intent"));

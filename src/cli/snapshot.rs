@@ -115,10 +115,15 @@ async fn take(args: Take, cx: Cx) -> Result<Exit> {
         let exit = args.node_facts.add(&cx, &cluster, &mut snapshot).await?;
         (snapshot, exit)
     };
+    // Before anything is written: an earlier snapshot is not replaced by one that is worth nothing.
+    snapshot::collect::check(&snapshot)?;
     let snapshot = args.write.redacted(snapshot, &cx)?;
     let text = args.write.text(&snapshot, &cx)?;
     let artefact = Artefact { text: &text, stem: "snapshot", format: if args.write.format() == Format::Yaml { "yaml" } else { "json" } };
     args.write.output.as_ref().unwrap_or(&Source::Stdio).write(artefact, &cx.global.target(), &cx.ui).await?;
+    for gap in show::gaps(&snapshot).iter().filter(|_| snapshot.host.is_none()) {
+        cx.ui.warn(format!("not read: {gap}"));
+    }
     for line in odd_ones(&snapshot) {
         cx.ui.warn(line);
     }

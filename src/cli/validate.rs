@@ -179,7 +179,7 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
         collect::empty_or_absent(folder)?;
     }
     let named = match &args.recipe {
-        Some(recipe) => Some(cx.global.read_recipe(recipe).await?),
+        Some(recipe) => Some(cx.read_recipe(recipe).await?),
         None => None,
     };
     let given = match &args.snapshot {

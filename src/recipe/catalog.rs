@@ -54,7 +54,8 @@ impl Catalog {
             for (path, text) in own_files(folder, OVERLAYS)? {
                 texts.insert(path.clone(), (folder.join(&path).display().to_string(), text));
             }
-            for (path, _) in own_files(folder, "")? {
+            // A directory of another tool holds other documents beside its overlays.
+            for (path, _) in own_files(folder, "")?.into_iter().filter(|(_, text)| load::is_recipe(text)) {
                 recipes.insert(path.trim_end_matches(".yaml").to_owned(), path);
             }
         }

@@ -122,11 +122,10 @@ impl Words {
             && !known.contains(&value.as_str())
         {
             let error = Error::usage(format!("there is no {dimension} `{value}`"));
-            let near = crate::error::nearest(value, known.iter().copied());
-            let error = near.map_or_else(
-                || Error::usage(format!("there is no {dimension} `{value}`")),
-                |near| error.hint(format!("did you mean `{near}`?")),
-            );
+            let error = match crate::error::nearest(value, known.iter().copied()) {
+                Some(near) => error.hint(format!("did you mean `{near}`?")),
+                None => error,
+            };
             return Err(error.hint(format!("known: {}, any", known.join(", "))));
         }
         if let Some(slot) = criteria.slot(dimension) {

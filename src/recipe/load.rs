@@ -124,6 +124,12 @@ pub fn parse(text: &str, name: &str) -> Result<Document> {
     }
 }
 
+/// True for a document that says it is a complete recipe.
+pub(super) fn is_recipe(text: &str) -> bool {
+    let header = yaml::from_str::<Header>(text, "recipe").ok();
+    header.and_then(|header| header.kind).is_some_and(|kind| matches!(kind.value.as_str(), "Recipe" | "RecipeResult"))
+}
+
 /// A document that asks for a recipe.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -15,7 +15,18 @@ pub struct Address {
     pub subtype: String,
     /// The rest.
     pub key: String,
+    /// Which entry of a list it is of, `K8s.slinky-slurm[kind=Controller].name`; only other tools' snapshots have lists.
+    pub selector: Option<Selector>,
     text: String,
+}
+
+/// Names one entry of a list, or all that have a value.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Selector {
+    /// By its place, from 0.
+    Index(usize),
+    /// By what it says of itself.
+    Where(String, String),
 }
 
 /// Keys of a subtype: these only, or any.
@@ -141,6 +152,44 @@ static SUBTYPES: &[Subtype] = &[
     row("NetworkTopology", "kernel-modules", Any, Cluster),
 ];
 
+/// Lists of other tools' snapshots: type, subtype, keys of an entry.
+static ITEMS: &[(&str, &str, &[&str])] = &[
+    (
+        "K8s",
+        "slinky-slurm",
+        &[
+            "cluster-name",
+            "external",
+            "accounting-ref-present",
+            "partition-enabled",
+            "id",
+            "kind",
+            "namespace",
+            "name",
+            "api-version",
+            "controller-id",
+        ],
+    ),
+    (
+        "NetworkTopology",
+        "pfs",
+        &[
+            "pciAddress",
+            "deviceID",
+            "psid",
+            "partNumber",
+            "rdmaDevice",
+            "networkInterface",
+            "model",
+            "connectedGPU",
+            "gpuProximity",
+            "rail",
+            "numaNode",
+            "traffic",
+        ],
+    ),
+];
+
 impl Address {
     /// Reads an address and checks that a snapshot can have such a reading.
     ///
@@ -167,9 +216,19 @@ impl Address {
             "Deployment" => rest
                 .rsplit_once('.')
                 .ok_or_else(|| wrong("a component and `version` are needed".to_owned()).hint("e.g. Deployment.gpu-operator.version"))?,
-            _ => rest.split_once('.').unwrap_or((rest, "")),
+            // A value in brackets may have dots.
+            _ => match rest.find("].") {
+                Some(end) if rest.find('[').is_some_and(|start| !rest[..start].contains('.')) => (&rest[..=end], &rest[end + 2..]),
+                _ => rest.split_once('.').unwrap_or((rest, "")),
+            },
         };
-        let address = Self { kind: kind.to_owned(), subtype: subtype.to_owned(), key: key.to_owned(), text: text.to_owned() };
+        let (subtype, selector) = match subtype.strip_suffix(']').and_then(|inner| inner.split_once('[')) {
+            Some((subtype, inner)) => {
+                (subtype, Some(selector(inner).ok_or_else(|| wrong(format!("`[{inner}]` names no entry")).hint("[0], or [name=x]"))?))
+            }
+            None => (subtype, None),
+        };
+        let address = Self { kind: kind.to_owned(), subtype: subtype.to_owned(), key: key.to_owned(), selector, text: text.to_owned() };
         address.check(&wrong)?;
         Ok(address)
     }
@@ -211,7 +270,32 @@ impl Address {
         Ok(())
     }
 
+    fn check_item(&self, wrong: &impl Fn(String) -> Error) -> Result<()> {
+        let Some((_, _, keys)) = ITEMS.iter().find(|(kind, subtype, _)| *kind == self.kind && *subtype == self.subtype) else {
+            let lists: Vec<String> = ITEMS.iter().map(|(kind, subtype, _)| format!("{kind}.{subtype}")).collect();
+            return Err(wrong(format!("{}.{} has no entries", self.kind, self.subtype)).hint(format!("lists are {}", lists.join(", "))));
+        };
+        let named = match &self.selector {
+            Some(Selector::Where(key, _)) => vec![key.as_str(), &self.key],
+            _ => vec![self.key.as_str()],
+        };
+        match named.into_iter().find(|key| !keys.contains(key)) {
+            Some(key) => {
+                let all = format!("keys are {}", keys.join(", "));
+                Err(wrong(format!("an entry of {}.{} has no `{key}`", self.kind, self.subtype)).did_you_mean(
+                    key,
+                    keys.iter().copied(),
+                    all,
+                ))
+            }
+            None => Ok(()),
+        }
+    }
+
     fn check_listed(&self, wrong: &impl Fn(String) -> Error) -> Result<()> {
+        if self.selector.is_some() {
+            return self.check_item(wrong);
+        }
         let Some(row) = known(&self.kind, &self.subtype) else {
             let names: Vec<&str> = SUBTYPES.iter().filter(|row| row.kind == self.kind).map(|row| row.name).collect();
             let all = format!("subtypes of {} are {}", self.kind, names.join(", "));
@@ -231,6 +315,14 @@ impl Address {
             }
             Any | These(_) => Ok(()),
         }
+    }
+}
+
+fn selector(inner: &str) -> Option<Selector> {
+    match inner.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Some(Selector::Where(key.to_owned(), value.to_owned())),
+        Some(_) => None,
+        None => inner.parse().ok().map(Selector::Index),
     }
 }
 
@@ -274,6 +366,8 @@ mod tests {
             ("NodeTopology.label.nvidia.com/gpu.present", "label", "nvidia.com/gpu.present", Nodes),
             ("Deployment.gpu-operator.version", "gpu-operator", "version", Cluster),
             ("Deployment.gpu-driver.version", "gpu-driver", "version", Nodes),
+            ("K8s.slinky-slurm[name=a.b].kind", "slinky-slurm", "kind", Cluster),
+            ("NetworkTopology.pfs[0].rail", "pfs", "rail", Cluster),
         ];
         for (text, subtype, key, over) in expected {
             assert_eq!(parts(text), (subtype.to_owned(), key.to_owned(), over), "{text}");
@@ -293,6 +387,9 @@ mod tests {
             ("GPU.smi.gpu-cuont", "did you mean `gpu-count`?"),
             ("SystemD.kubelet.ActiveState", "did you mean `SystemD.kubelet.service.ActiveState`?"),
             ("Deployment.gpu-operator.replicas", "only <component>.version can be read"),
+            ("K8s.slinky-slurm[0].knid", "did you mean `kind`?"),
+            ("K8s.server[0].version", "lists are K8s.slinky-slurm, NetworkTopology.pfs"),
+            ("NetworkTopology.pfs[x].rail", "[0], or [name=x]"),
             ("banana", "the form is <type>.<subtype>.<key>, e.g. K8s.server.version"),
         ];
         for (text, hint) in expected {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::cluster::{Cluster, Query};
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::recipe::API_VERSION;
 use crate::snapshot::model::{ClusterFacts, Crd, DeviceClass, Node, Reading, Snapshot};
 use crate::snapshot::workloads::Pods;
@@ -102,10 +102,52 @@ pub fn dra_version(apis: &std::collections::BTreeMap<String, Vec<String>>) -> Op
     DRA_VERSIONS.iter().copied().find(|version| served.iter().any(|known| known == version))
 }
 
+/// What makes a snapshot worthless as a whole: credentials that ran out, a server that went away, nodes that may not be read.
+///
+/// A single list that this user may not read is a gap of the document, not such trouble.
+///
+/// # Errors
+/// [`Kind::Denied`], [`Kind::Timeout`] or [`Kind::Unavailable`], with the reading and its reason.
+pub fn check(snapshot: &Snapshot) -> Result<()> {
+    let nodes = snapshot.nodes.unavailable();
+    let others = [
+        snapshot.cluster.id.unavailable(),
+        snapshot.pools.unavailable(),
+        snapshot.device_classes.unavailable(),
+        snapshot.workloads.unavailable(),
+        snapshot.crds.unavailable(),
+        snapshot.apis.unavailable(),
+        snapshot.images.as_ref().and_then(Reading::unavailable),
+        snapshot.policies.as_ref().and_then(Reading::unavailable),
+    ];
+    for (reason, needed) in nodes.into_iter().map(|why| (why, true)).chain(others.into_iter().flatten().map(|why| (why, false))) {
+        let kind = match reason.split_once(':').map_or("", |(word, _)| word) {
+            UNAUTHORIZED => Kind::Denied,
+            "timeout" => Kind::Timeout,
+            "unavailable" => Kind::Unavailable,
+            "denied" if needed => Kind::Denied,
+            _ => continue,
+        };
+        let error = Error::new(kind, format!("take the snapshot: {reason}"));
+        return Err(match kind {
+            Kind::Denied if needed => {
+                error.hint("`seatrial rbac` prints the roles that a run needs; a snapshot needs to list nodes at least")
+            }
+            Kind::Denied => error.hint("the credentials of this kubeconfig context are no longer accepted: renew them"),
+            _ => error.hint("try again: the API server went away while it was read"),
+        });
+    }
+    Ok(())
+}
+
+/// The word for credentials that are not accepted, which is not the same as not being allowed one thing.
+const UNAUTHORIZED: &str = "unauthorized";
+
 /// Why a reading could not be had, in one line.
 fn reading<T>(result: Result<T>) -> Result<T, String> {
     result.map_err(|error| {
         let word = match error.kind() {
+            Kind::Denied if error.chain().contains("API server answers 401") => UNAUTHORIZED,
             Kind::Denied => "denied",
             Kind::Timeout => "timeout",
             Kind::NotFound => "not served",

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::nearest;
 use crate::facts::Reading;
-use crate::snapshot::address::Address;
-use crate::snapshot::imported::{Held, Imported, Measured};
+use crate::snapshot::address::{Address, Selector};
+use crate::snapshot::imported::{Held, Imported, Item, Measured};
 use crate::snapshot::readings::At;
 
 /// Labels that tell a GPU node in a list of labels.
@@ -21,6 +21,9 @@ const GPU_LABELS: &[&str] = &[
 
 /// The readings of an address.
 pub(super) fn read(imported: &Imported, address: &Address) -> Vec<At> {
+    if let Some(selector) = &address.selector {
+        return items(imported, address, selector);
+    }
     match (address.kind.as_str(), address.subtype.as_str()) {
         ("NodeTopology", "label") => labels(imported, &address.key),
         ("NodeTopology", "taint") => taints(imported, &address.key),
@@ -38,6 +41,31 @@ pub(super) fn read(imported: &Imported, address: &Address) -> Vec<At> {
         ("GPU", "smi") if address.key == "gpu.model" => vec![smi_or_hardware(imported, "gpu.model", "model")],
         (kind, subtype) => vec![one(imported, kind, subtype, &address.key, is_of_node(kind, subtype))],
     }
+}
+
+/// One entry of a list, or each that has a value.
+fn items(imported: &Imported, address: &Address, selector: &Selector) -> Vec<At> {
+    let (kind, subtype, key) = (address.kind.as_str(), address.subtype.as_str(), address.key.as_str());
+    let source = format!("imported {kind}.{subtype}");
+    let all = imported.measured(kind, subtype).map(|measured| measured.items.as_slice()).unwrap_or_default();
+    let of = |item: &Item, key: &str| item.data.get(key).or_else(|| item.context.get(key)).cloned();
+    let wanted = |(index, item): &(usize, &Item)| match selector {
+        Selector::Index(wanted) => index == wanted,
+        Selector::Where(key, value) => of(item, key).as_ref() == Some(value),
+    };
+    let at = |(index, item): (usize, &Item)| At {
+        subject: format!("{kind}.{subtype}[{index}]"),
+        reading: Reading::of(of(item, key), || format!("entry {index} of {kind}.{subtype} has no {key}")),
+        source: source.clone(),
+    };
+    let found: Vec<At> = all.iter().enumerate().filter(wanted).map(at).collect();
+    if found.is_empty() {
+        return vec![At::of_cluster(
+            Reading::Unavailable(format!("the imported snapshot has no such entry: {address}, of {}", all.len())),
+            &source,
+        )];
+    }
+    found
 }
 
 /// What the other tool measured on its one node.

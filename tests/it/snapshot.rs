@@ -3,8 +3,10 @@
 use seatrial::snapshot::{Address, Snapshot, read_text};
 use serde_json::{Value, json};
 
+use crate::faults::proxied;
 use crate::support::Bin;
 use crate::support::cluster::{LeasedCluster, lease};
+use crate::support::fault_proxy::{Fault, Rule};
 
 fn take(cluster: &LeasedCluster, more: &[&str]) -> (String, String) {
     let ran = Bin::seatrial().args(["snapshot", "--kubeconfig"]).args([&cluster.kubeconfig()]).args(more).exits(0);
@@ -66,15 +68,35 @@ async fn a_cluster_is_read_without_loss_the_same_twice_and_the_odd_node_is_named
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_goes_away_or_no_longer_accepts_us_gives_no_snapshot_and_leaves_the_old_file() {
+    let cluster = lease().await;
+    let cases = [
+        ("/api/v1/pods", Fault::Status(401), 4, "API server answers 401"),
+        ("/api/v1/nodes", Fault::Status(403), 4, "a snapshot needs to list nodes"),
+        ("/api/v1/nodes", Fault::Status(503), 6, "API server answers 503"),
+        ("/apis/apps/v1/deployments", Fault::Status(503), 6, "API server answers 503"),
+    ];
+    for (path, fault, code, said) in cases {
+        let (proxy, folder, kubeconfig) = proxied(&cluster);
+        proxy.inject(Rule::new(fault).on("GET", path));
+        let file = folder.path().join("snapshot.json");
+        std::fs::write(&file, "precious").expect("is written");
+        let ran = Bin::seatrial().args(["snapshot", "-o"]).args([&file]).args(["--kubeconfig"]).args([&kubeconfig]).exits(code);
+        assert!(ran.stderr.contains(said), "{path}: {}", ran.stderr);
+        assert_eq!(std::fs::read_to_string(&file).expect("is there"), "precious", "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_may_not_be_read_is_in_the_document_with_its_reason() {
     let cluster = lease().await;
-    for (resource, address) in
-        [("pods", "K8s.image.pause"), ("nodes", "K8s.node.kubelet-version"), ("clusterpolicies.nvidia.com", "K8s.policy.driver.enabled")]
-    {
-        let kubeconfig = cluster.kubeconfig_without("list", resource);
+    for (path, address) in [("/api/v1/pods", "K8s.image.pause"), ("/apis/nvidia.com/v1/clusterpolicies", "K8s.policy.driver.enabled")] {
+        let (proxy, _folder, kubeconfig) = proxied(&cluster);
+        proxy.inject(Rule::new(Fault::Status(403)).on("GET", path));
         let ran = Bin::seatrial().args(["snapshot", "--kubeconfig"]).args([&kubeconfig]).exits(0);
         let snapshot = read_text(&ran.stdout, "snapshot.json").expect("is read");
         let found = snapshot.readings(&Address::parse(address).expect("an address"), None);
-        assert!(found[0].reading.unavailable().is_some_and(|why| why.contains("denied")), "{resource}: {found:?}");
+        assert!(found[0].reading.unavailable().is_some_and(|why| why.contains("denied")), "{path}: {found:?}");
+        assert!(ran.stderr.contains("not read: "), "{}", ran.stderr);
     }
 }

@@ -54,6 +54,9 @@ fn the_newer_generation_is_read_without_loss() {
     );
     assert_eq!(read(&snapshot, "GPU.smi.gpu-count"), pairs(&[("node gpu-node-1", "8")]), "by its newer name");
     assert_eq!(read(&snapshot, "NetworkTopology.identity.rail-count"), pairs(&[("cluster", "8")]));
+    assert_eq!(read(&snapshot, "NetworkTopology.pfs[pciAddress=0000:4b:00.0].rail"), pairs(&[("NetworkTopology.pfs[1]", "1")]));
+    assert_eq!(read(&snapshot, "NetworkTopology.pfs[traffic=east-west].rail").len(), 2);
+    assert!(read(&snapshot, "NetworkTopology.pfs[7].rail")[0].1.starts_with("!the imported snapshot has no such entry"));
     let yaml = seatrial::yaml::to_string(&serde_json::from_str::<Value>(&file("aicr-v1beta1.json")).expect("JSON")).expect("YAML");
     assert_eq!(read_text(&yaml, "new.yaml").expect("is read"), snapshot, "YAML and JSON say the same");
 }
