@@ -57,13 +57,16 @@ end() {
 }
 trap 'end; exit 143' TERM INT
 
-# A cable of its own, in the range for benchmarks (RFC 2544): the machine has one end, the node the other.
-for number in $(seq 1 254); do
-  if ip link add "seatrial$number" type veth peer name "seatrial${number}n" 2>/dev/null; then link=seatrial$number; break; fi
+# A cable of its own, in the range for benchmarks (RFC 2544): the machine has one end, the node the other. Each node has other
+# addresses than the one before: an API server remembers connections to a kubelet.
+for try in $(seq 0 99); do
+  number=$((($$ + try) % 16384))
+  if ip link add "seatrial$number" type veth peer name "seatrial${number}n" 2>>"$log/node.log"; then link=seatrial$number; break; fi
 done
-[ -n "$link" ] || fail "no network cable for the node: ip link add says $(ip link add seatrial1 type veth peer name seatrial1n 2>&1)"
-outside=198.18.$number.1 inside=198.18.$number.2
-echo "$link" > "$dir/link"
+[ -n "$link" ] || fail "no network cable for the node; see $log/node.log"
+net=198.18.$((number / 64)) first_address=$((number % 64 * 4))
+outside=$net.$((first_address + 1)) inside=$net.$((first_address + 2))
+echo "$link $outside" > "$dir/link"
 ip address add "$outside/30" dev "$link" && ip link set "$link" up || fail "no address for the node's cable"
 
 # The API server listens on 127.0.0.1 of the machine, which is another one than the node's.

@@ -81,8 +81,8 @@ async fn nothing_is_left_of_a_node_neither_when_its_test_ends_nor_when_its_keepe
     let running = |name: &str| pod(name, name, 0, "sleep 1000");
     let left = |dir: &Path, link: &str| {
         let mounts = fs::read_to_string("/proc/self/mountinfo").expect("is there");
-        let relay = format!("198.18.{}.1:6443", link.trim_start_matches("seatrial"));
-        let processes = [processes_in(dir), processes_in(Path::new(&relay))].concat();
+        let (link, address) = link.split_once(' ').expect("link and address");
+        let processes = [processes_in(dir), processes_in(&PathBuf::from(format!("{address}:6443")))].concat();
         (Path::new("/sys/class/net").join(link).exists(), mounts.contains(&*dir.to_string_lossy()), processes)
     };
     for killed in [true, false] {
@@ -94,7 +94,7 @@ async fn nothing_is_left_of_a_node_neither_when_its_test_ends_nor_when_its_keepe
         eventually("the pod to run", Duration::from_secs(60), || state().then_some(()));
         let (dir, keeper) = (node.dir().to_owned(), node.keeper());
         let link = fs::read_to_string(dir.join("link")).expect("is written").trim().to_owned();
-        assert!(Path::new("/sys/class/net").join(&link).exists());
+        assert!(left(&dir, &link).0, "{link}");
         let before = cgroups(keeper);
         assert!(before.len() > 5 && before.iter().all(|folder| tasks(folder) > 5), "{before:?}");
         if killed {

@@ -46,8 +46,8 @@ impl<'a> NodePlan<'a> {
             return None;
         }
         let namespaces = ["--mount", "--net", "--pid", "--uts", "--ipc", "--cgroup", "--fork", "true"];
-        if !["unshare", "ip", "setpriv", "openssl", "strip"].iter().all(|tool| runs(tool, &["--version"])) || !runs("unshare", &namespaces)
-        {
+        let tools = [("ip", "-V"), ("setpriv", "--version"), ("openssl", "version"), ("strip", "--version")];
+        if !tools.iter().all(|(tool, argument)| runs(tool, &[argument])) || !runs("unshare", &namespaces) {
             left_out("a real node needs unshare, ip, setpriv, openssl and strip, and namespaces that this process may make");
             return None;
         }
