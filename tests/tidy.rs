@@ -10,66 +10,46 @@ use std::process::Command;
 /// Which modules each module may use: the picture in `src/lib.rs` as a table. `cli` and `main` put everything together.
 ///
 /// `verify`, and later `policy` and `gate`, must work without a cluster: keep `cluster`, `checks`, `steps` and `sign` out of their lines.
-const LAYERS: &[(&str, &[&str])] = &[
-    ("error", &["exit"]),
-    ("exit", &[]),
-    ("limits", &[]),
-    ("digest", &["error"]),
-    ("files", &["error"]),
-    ("yaml", &["error", "limits"]),
-    ("data", &["error", "files", "limits"]),
-    ("ui", &["error"]),
-    ("config", &["error", "files", "limits", "ui", "yaml"]),
-    ("vendor", &["data", "error", "yaml"]),
-    ("constraints", &["error", "results", "snapshot", "ui"]),
-    ("pods", &[]),
-    ("recipe", &["checks", "constraints", "data", "digest", "error", "files", "health", "limits", "snapshot", "ui", "vendor", "yaml"]),
-    ("facts", &["error", "limits"]),
-    ("snapshot", &["cluster", "constraints", "digest", "error", "facts", "files", "limits", "recipe", "vendor", "yaml"]),
-    ("cluster", &["error", "limits", "results"]),
-    ("node_facts", &["checks", "cluster", "digest", "error", "facts", "limits", "pods", "snapshot", "ui", "vendor"]),
-    ("source", &["cluster", "error", "files", "limits", "registry", "ui"]),
-    ("sim", &["cluster", "data", "digest", "error", "files", "limits", "ui", "yaml"]),
-    ("workflow", &["data", "digest", "error", "files", "limits", "recipe", "steps", "ui", "yaml"]),
-    ("plan", &["checks", "cluster", "digest", "error", "limits", "recipe", "snapshot", "steps", "vendor", "workflow"]),
-    ("preflight", &["checks", "cluster", "error", "exit", "recipe", "registry", "sign", "snapshot", "steps", "ui", "workflow"]),
-    ("roles", &["cluster", "error", "yaml"]),
-    ("journal", &["digest", "error", "files", "limits", "results", "steps"]),
-    ("progress", &["exit", "results", "snapshot", "ui"]),
-    ("engine", &["cluster", "digest", "error", "journal", "limits", "progress", "results", "steps", "ui", "workflow"]),
+const LAYERS: &[(&str, &str)] = &[
+    ("error", "exit"),
+    ("exit", ""),
+    ("limits", ""),
+    ("digest", "error"),
+    ("files", "error"),
+    ("yaml", "error limits"),
+    ("data", "error files limits"),
+    ("ui", "error"),
+    ("config", "error files limits ui yaml"),
+    ("vendor", "data error yaml"),
+    ("constraints", "error results snapshot ui"),
+    ("pods", ""),
+    ("recipe", "checks constraints data digest error files health limits snapshot ui vendor yaml"),
+    ("facts", "error limits"),
+    ("snapshot", "cluster constraints digest error facts files limits recipe ui vendor yaml"),
+    ("cluster", "error limits results"),
+    ("node_facts", "checks cluster digest error facts limits pods snapshot ui vendor"),
+    ("source", "cluster error files limits registry ui"),
+    ("sim", "cluster data digest error files limits ui yaml"),
+    ("workflow", "data digest error files limits recipe steps ui yaml"),
+    ("plan", "checks cluster digest error limits recipe snapshot steps vendor workflow"),
+    ("preflight", "checks cluster error exit recipe registry sign snapshot steps ui workflow"),
+    ("roles", "cluster error yaml"),
+    ("journal", "digest error files limits results steps"),
+    ("progress", "exit results snapshot ui"),
+    ("engine", "cluster digest error journal limits progress results steps ui workflow"),
     (
         "steps",
-        &[
-            "checks", "cluster", "digest", "error", "evidence", "files", "health", "limits", "progress", "publish", "recipe", "registry",
-            "results", "sign", "snapshot", "ui", "vendor", "workflow",
-        ],
+        "checks cluster constraints digest error evidence files health limits node_facts pods progress publish recipe registry results sign snapshot ui vendor workflow",
     ),
-    ("checks", &["cluster", "error", "limits", "recipe", "results", "snapshot", "ui", "vendor"]),
-    ("health", &["cluster", "error", "limits", "results", "yaml"]),
-    ("results", &["digest", "error", "exit", "limits", "snapshot"]),
-    ("cncf", &["error", "results", "ui"]),
-    ("evidence", &["digest", "error", "exit", "files", "limits", "recipe", "results", "snapshot", "yaml"]),
-    ("sign", &["digest", "error", "evidence", "files", "limits"]),
-    ("registry", &["digest", "error", "limits"]),
-    ("publish", &["digest", "error", "evidence", "files", "limits", "recipe", "registry", "sign"]),
-    (
-        "verify",
-        &[
-            "constraints",
-            "digest",
-            "error",
-            "evidence",
-            "exit",
-            "files",
-            "limits",
-            "recipe",
-            "registry",
-            "results",
-            "snapshot",
-            "ui",
-            "yaml",
-        ],
-    ),
+    ("checks", "cluster error limits pods recipe results snapshot ui vendor"),
+    ("health", "cluster error limits results yaml"),
+    ("results", "digest error exit limits snapshot"),
+    ("cncf", "error results ui"),
+    ("evidence", "digest error exit files limits recipe results snapshot yaml"),
+    ("sign", "digest error evidence files limits"),
+    ("registry", "digest error limits"),
+    ("publish", "digest error evidence files limits recipe registry sign"),
+    ("verify", "constraints digest error evidence exit files limits recipe registry results snapshot ui yaml"),
 ];
 
 /// What must never be added to a line of [`LAYERS`], whatever else changes.
@@ -92,6 +72,7 @@ const CRATES: &[(&str, &[&str], &str)] = &[
 const SLEEPS: &[(&str, &str)] = &[
     ("src/sim/processes.rs", "the end of a process that is not our child gives no signal to wait for"),
     ("src/sim/plane.rs", "a server that starts gives no signal before its port answers"),
+    ("src/engine.rs", "the time that the user gave for everything, raced against the work"),
     ("tests/support/", "as above, for the servers that tests start; every loop there has a deadline"),
 ];
 
@@ -238,7 +219,7 @@ fn none(findings: &[String], fix: &str) {
 
 #[test]
 fn each_module_uses_only_what_the_table_of_layers_allows() {
-    let layers: BTreeMap<&str, &[&str]> = LAYERS.iter().copied().collect();
+    let layers: BTreeMap<&str, Vec<&str>> = LAYERS.iter().map(|(name, allowed)| (*name, allowed.split(' ').collect())).collect();
     let mut findings = Vec::new();
     for (path, source) in sources() {
         let Some(module) = module(&path) else { continue };
@@ -265,8 +246,12 @@ fn each_module_uses_only_what_the_table_of_layers_allows() {
 #[test]
 fn what_verification_must_never_see_is_in_no_line_of_the_table() {
     let wrong = |(module, never): &(&str, &[&str])| {
-        let allowed = LAYERS.iter().find(|(name, _)| name == module).map_or(&[][..], |(_, allowed)| allowed);
-        allowed.iter().filter(|name| never.contains(name)).map(|name| format!("LAYERS lets `{module}` use `{name}`")).collect::<Vec<_>>()
+        let allowed = LAYERS.iter().find(|(name, _)| name == module).map_or("", |(_, allowed)| allowed);
+        allowed
+            .split(' ')
+            .filter(|name| never.contains(name))
+            .map(|name| format!("LAYERS lets `{module}` use `{name}`"))
+            .collect::<Vec<_>>()
     };
     let findings: Vec<String> = NEVER.iter().flat_map(wrong).collect();
     none(&findings, "a third party must be able to read verification without the rest: hand the data over in a file or an argument.");

@@ -158,7 +158,7 @@ fn test(constraint: &Constraint) -> std::result::Result<Test, String> {
         return Err(format!("`{text}` is not a range"));
     }
     match OPERATORS.iter().find_map(|(word, operator)| Some((*operator, text.strip_prefix(word)?.trim()))) {
-        Some((_, rest)) if rest.is_empty() => Err(format!("nothing follows the operator in `{text}`")),
+        Some((_, "")) => Err(format!("nothing follows the operator in `{text}`")),
         Some((_, rest)) if begins_with_operator(rest) => Err(format!("`{text}` has no operator that is known")),
         Some((operator, rest)) => Ok(Test::Compare(operator, compared(constraint, operator, rest)?)),
         None if begins_with_operator(text) => Err(format!("`{text}` has no operator that is known")),
