@@ -9,6 +9,8 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use tempfile::TempDir;
+
 use super::cluster::{self, LeasedCluster};
 use super::{eventually, find, left_out};
 
@@ -25,7 +27,7 @@ const PARTS: [&str; 10] =
 pub(crate) struct NodePlan<'a> {
     cluster: &'a LeasedCluster,
     name: String,
-    dir: PathBuf,
+    dir: TempDir,
 }
 
 /// A node that is Ready, for as long as this lives.
@@ -60,14 +62,14 @@ impl<'a> NodePlan<'a> {
             left_out(&format!("a real node needs {}: `make test` as root builds them", missing.join(", ")));
             return None;
         }
-        let dir = tempfile::Builder::new().prefix("seatrial-node-").tempdir().expect("a temporary directory").keep();
+        let dir = tempfile::Builder::new().prefix("seatrial-node-").tempdir().expect("a temporary directory");
         // Containers that run as nobody read what is below.
-        fs::set_permissions(&dir, Permissions::from_mode(0o755)).expect("is ours");
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).expect("is ours");
         for folder in ["images", "gpu/bin", "host"] {
-            fs::create_dir_all(dir.join(folder)).expect("is made");
+            fs::create_dir_all(dir.path().join(folder)).expect("is made");
         }
         for image in images() {
-            symlink(image, dir.join("images").join(image.file_name().expect("has a name"))).expect("is linked");
+            symlink(image, dir.path().join("images").join(image.file_name().expect("has a name"))).expect("is linked");
         }
         Some(Self { cluster, name: name.to_owned(), dir })
     }
@@ -75,14 +77,14 @@ impl<'a> NodePlan<'a> {
     /// Puts a tool where containers find it that have a GPU.
     #[must_use]
     pub(crate) fn tool(self, name: &str, script: &str) -> Self {
-        write_tool(&self.dir, name, script);
+        write_tool(self.dir.path(), name, script);
         self
     }
 
     /// Lays a file over one of the node's own.
     #[must_use]
     pub(crate) fn file(self, path: &str, text: &str) -> Self {
-        let file = self.dir.join(format!("host{path}"));
+        let file = self.dir.path().join(format!("host{path}"));
         fs::create_dir_all(file.parent().expect("is below host")).expect("is made");
         fs::write(file, text).expect("is written");
         self
@@ -91,14 +93,14 @@ impl<'a> NodePlan<'a> {
     /// Adds fields to kubelet's configuration.
     #[must_use]
     pub(crate) fn kubelet(self, yaml: &str) -> Self {
-        fs::write(self.dir.join("kubelet.yaml"), yaml).expect("is written");
+        fs::write(self.dir.path().join("kubelet.yaml"), yaml).expect("is written");
         self
     }
 
     /// Makes what lies below a path of the plan the node's own: a file, or a whole directory.
     #[must_use]
     pub(crate) fn laid_over(self, path: &str) -> Self {
-        let list = self.dir.join("host.paths");
+        let list = self.dir.path().join("host.paths");
         let before = fs::read_to_string(&list).unwrap_or_default();
         fs::write(list, format!("{before}{path}\n")).expect("is written");
         self
@@ -114,9 +116,11 @@ impl<'a> NodePlan<'a> {
     /// The same with labels and a resource of one's own, `amd.com/gpu=8`.
     #[track_caller]
     pub(crate) fn start_with(self, labels: &str, gpus: &str) -> RealNode<'a> {
-        fs::write(self.dir.join("labels"), labels).expect("is written");
+        fs::write(self.dir.path().join("labels"), labels).expect("is written");
         let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/testenv/node/node.sh"));
-        command.arg(&self.dir).arg(&self.name).arg(self.cluster.dir()).arg(gpus).current_dir("/");
+        // From here on the node removes it.
+        let dir = self.dir.keep();
+        command.arg(&dir).arg(&self.name).arg(self.cluster.dir()).arg(gpus).current_dir("/");
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).envs(parts().iter().cloned());
         // Its own group: Ctrl-C is for the tests. Its own output: nobody waits for the end of theirs on its behalf.
         use std::os::unix::process::CommandExt;
@@ -128,7 +132,7 @@ impl<'a> NodePlan<'a> {
             .spawn()
             .expect("testenv/node/node.sh starts");
         let pipe = keeper.stdin.take();
-        let node = RealNode { _cluster: self.cluster, name: self.name, dir: self.dir, pipe, keeper };
+        let node = RealNode { _cluster: self.cluster, name: self.name, dir, pipe, keeper };
         let failed = node.dir.join("failed");
         eventually(&format!("node {} to be Ready", node.name), Duration::from_secs(120), || {
             assert!(!failed.exists(), "node {}: {}\n{}", node.name, read(&failed), node.logs());
