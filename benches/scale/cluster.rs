@@ -117,7 +117,7 @@ impl Plane {
 /// A node as large ones are; its labels and taints follow those of managed clusters.
 fn node() -> Value {
     let own = |key: &str| (format!("example.com/{key}"), json!(format!("{key}-of-{NODE}")));
-    let mut labels: serde_json::Map<String, Value> = ["hostname", "instance-id", "rack"].map(own).into();
+    let mut labels: serde_json::Map<String, Value> = ["hostname", "instance-id", "rack"].map(own).into_iter().collect();
     labels.extend((0..30).map(|number| (format!("feature.node.kubernetes.io/cpu-{number}"), json!("true"))));
     labels.insert("nvidia.com/gpu.count".to_owned(), json!("8"));
     labels.insert("nvidia.com/gpu.product".to_owned(), json!("NVIDIA-H100-80GB-HBM3"));

@@ -194,7 +194,7 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
                 cx.global.catalog()?.fitting(given)?
             }
         };
-        let report = without_cluster::run(&args.inputs(recipe, given)?, &cx)?;
+        let report = without_cluster::run(args.inputs(recipe, given)?, &cx)?;
         reports::write_wanted(&report, &args.reports)?;
         report
     } else {

@@ -14,8 +14,9 @@ use crate::steps::{Inputs, RunFacts, collect, offline};
 ///
 /// # Errors
 /// A usage error if a constraint cannot be understood.
-pub fn run(inputs: &Inputs, cx: &Cx) -> Result<Report> {
-    let snapshot = inputs.given.as_ref().ok_or_else(|| Error::internal("judge without a cluster and without a snapshot"))?;
+pub fn run(mut inputs: Inputs, cx: &Cx) -> Result<Report> {
+    // Taken, not copied: it may be the largest thing in memory.
+    let snapshot = inputs.given.take().ok_or_else(|| Error::internal("judge without a cluster and without a snapshot"))?;
     let started_at = Timestamp::now();
     let mut facts = RunFacts {
         id: run_id(started_at)?,
@@ -25,8 +26,8 @@ pub fn run(inputs: &Inputs, cx: &Cx) -> Result<Report> {
         finished_at: started_at,
         plan: Vec::new(),
     };
-    progress::head(&cx.ui, &format!("validate {}", inputs.recipe.recipe.metadata.name), &facts.id, "none (--no-cluster)", snapshot);
-    let state = offline::run(inputs, snapshot)?;
+    progress::head(&cx.ui, &format!("validate {}", inputs.recipe.recipe.metadata.name), &facts.id, "none (--no-cluster)", &snapshot);
+    let state = offline::run(&inputs, snapshot)?;
     for (number, step) in state.steps.iter().enumerate() {
         for test in state.tests.iter().filter(|test| test.step == step.id && step.id == "snapshot") {
             progress::test(&cx.ui, test, false);
@@ -34,5 +35,5 @@ pub fn run(inputs: &Inputs, cx: &Cx) -> Result<Report> {
         progress::step(&cx.ui, number + 1, &step.id, &step.outcome, std::time::Duration::ZERO, false);
     }
     facts.finished_at = Timestamp::now();
-    collect::report(inputs, &state, &facts)
+    collect::report(&inputs, &state, &facts)
 }

@@ -244,12 +244,12 @@ async fn one(cluster: &Cluster, object: &Value, missing: &[Missing]) -> Result<A
     }
     match cluster.dry_run_create(object).await {
         Ok(_) => Ok(Answer::Yes),
-        Err(error) => answer(error, &named),
+        Err(error) => answer(error),
     }
 }
 
 /// What a refusal means. A server that cannot be asked is an error.
-fn answer(error: Error, named: &ObjectRef) -> Result<Answer> {
+fn answer(error: Error) -> Result<Answer> {
     let said = error.chain();
     // What was being done and the status code are not what a person wants to read here.
     let words = said
@@ -260,7 +260,8 @@ fn answer(error: Error, named: &ObjectRef) -> Result<Answer> {
         Kind::Denied | Kind::Schema if words.contains("exceeded quota") || words.contains("failed quota") => Answer::NoRoom(words),
         Kind::Denied if words.contains("cannot create resource") => Answer::Unasked("the permission to create it is missing".to_owned()),
         Kind::Denied | Kind::Schema => Answer::No(words),
-        Kind::Conflict => Answer::No(format!("{named} exists already")),
+        // What is there was let in. Whether it is ours, of a run that goes on, or in the way, is the step's business.
+        Kind::Conflict => Answer::Yes,
         // No such namespace, or no such kind: lines about these say so.
         Kind::NotFound => Answer::Unasked(words),
         _ => return Err(error),
@@ -273,14 +274,13 @@ mod tests {
 
     #[test]
     fn a_refusal_is_told_from_a_quota_from_a_permission_and_from_trouble() {
-        let named = ObjectRef::new("v1", "Pod", Some("n"), "p");
-        let of =
-            |kind, words: &str| answer(Error::new(kind, format!("create pod n/p: the API server answers 403 Forbidden: {words}")), &named);
+        let of = |kind, words: &str| answer(Error::new(kind, format!("create pod n/p: the API server answers 403 Forbidden: {words}")));
         assert!(matches!(of(Kind::Denied, "exceeded quota: q"), Ok(Answer::NoRoom(why)) if why == "exceeded quota: q"));
         assert!(matches!(of(Kind::Denied, "failed quota: q: must specify limits.cpu"), Ok(Answer::NoRoom(_))));
         assert!(matches!(of(Kind::Denied, "User \"x\" cannot create resource \"pods\""), Ok(Answer::Unasked(_))));
         assert!(matches!(of(Kind::Schema, "ValidatingAdmissionPolicy 'p' denied request: no"), Ok(Answer::No(_))));
         assert!(matches!(of(Kind::NotFound, "namespaces \"n\" not found"), Ok(Answer::Unasked(_))));
+        assert!(matches!(of(Kind::Conflict, "namespaces \"n\" already exists"), Ok(Answer::Yes)));
         assert!(of(Kind::Unavailable, "x").is_err() && of(Kind::Timeout, "x").is_err());
     }
 }

@@ -11,12 +11,12 @@ use crate::steps::{self, Inputs, State};
 ///
 /// # Errors
 /// A usage error if a constraint cannot be understood.
-pub fn run(inputs: &Inputs, snapshot: &Snapshot) -> Result<State> {
-    let mut state = State { snapshot: Some(snapshot.clone()), ..State::default() };
+pub fn run(inputs: &Inputs, snapshot: Snapshot) -> Result<State> {
+    let mut state = State::default();
     for spec in &inputs.workflow.workflow.spec.steps {
         let step = steps::find(&spec.id)?;
         let tests = if step.id == "snapshot" {
-            constraints::judge_all(&inputs.recipe.recipe.spec.constraints, snapshot, step.id)?
+            constraints::judge_all(&inputs.recipe.recipe.spec.constraints, &snapshot, step.id)?
         } else {
             let untried = |test: steps::Selected| {
                 let outcome = inputs.picked.left_out(&test.id).unwrap_or_else(|| out_of_scope("no cluster was asked"));
@@ -35,6 +35,7 @@ pub fn run(inputs: &Inputs, snapshot: &Snapshot) -> Result<State> {
         state.steps.push(StepResult { id: step.id.to_owned(), outcome, duration_ms: 0, counts });
         state.tests.extend(tests);
     }
+    state.snapshot = Some(snapshot);
     Ok(state)
 }
 

@@ -138,11 +138,11 @@ async fn all_missing_objects_are_listed_at_once_and_block_the_intent() {
     let missing = "  expect:
   - {apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, name: widgets.example.com}
   - {apiVersion: example.com/v1, kind: Widget, name: first}
-  - {apiVersion: apps/v1, kind: Deployment, namespace: gpu-operator, name: gpu-operator, version: '>=99'}
 ";
     site.edit("  expect:\n", missing);
+    site.edit("name: gpu-operator, version: \">=25.3, <26\"", "name: gpu-operator, version: \">=99\"");
     let trial = site.run(&cluster.kubeconfig(), &site.workflow("training", LONG), &[], 1);
-    trial.has("inventory", "fail", "3 of 14 expected objects missing or wrong: ");
+    trial.has("inventory", "fail", "3 of 13 expected objects missing or wrong: ");
     trial.has("inventory", "fail", "customresourcedefinition widgets.example.com does not exist");
     trial.has("inventory", "fail", "widget first cannot exist: the API server serves no kind Widget in example.com/v1");
     trial.has("inventory", "fail", "deployment gpu-operator/gpu-operator version v25.10.0 is not >=99");
