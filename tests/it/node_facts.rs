@@ -207,7 +207,7 @@ async fn a_node_that_does_not_answer_is_named_with_the_reason() {
     };
     fails("registry.invalid/seatrial:1", &[], "the image cannot be had: ErrImagePull");
     fails("registry.k8s.io/pause:3.10", &[], "its pod failed: StartError");
-    node.tool("stand-in", "echo starting; echo out of disk >&2; exit 7");
+    node.tool("stand-in", "echo starting >&2; echo out of disk >&2; exit 7");
     fails(STAND_IN, &[], "its pod failed: Error, exit code 7; its log ends with: out of disk");
     node.tool("stand-in", "echo I am another program");
     fails(STAND_IN, &[], "the log holds no facts; it ends with: I am another program");
