@@ -40,7 +40,7 @@ impl Bounds {
         self.checked += 1;
         let within = seen <= bound;
         self.missed += usize::from(!within);
-        println!("{:6}{what}: {seen:.2} {unit}, bound {bound} {unit}", if within { "ok" } else { "MISSED" });
+        println!("{:7}{what}: {seen:.2} {unit}, bound {bound} {unit}", if within { "ok" } else { "MISSED" });
     }
 }
 
