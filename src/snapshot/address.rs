@@ -94,7 +94,7 @@ pub const SMI_KEYS: &[&str] = &[
 ];
 
 /// What the API server says of a node.
-const NODE_KEYS: &[&str] = &[
+pub(super) const NODE_KEYS: &[&str] = &[
     "source-node",
     "provider",
     "provider-id",

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use crate::facts::Facts;
-use crate::snapshot::address::{Address, SMI_KEYS};
+use crate::snapshot::address::{Address, NODE_KEYS, SMI_KEYS};
 use crate::snapshot::foreign::API_VERSIONS;
 use crate::snapshot::imported::Imported;
 use crate::snapshot::model::Node;
@@ -87,18 +87,6 @@ fn cluster(snapshot: &Snapshot, name: &str) -> Vec<Value> {
         ("goVersion", snapshot.cluster.go_version.as_ref()),
     ];
     server.extend(told.into_iter().filter_map(|(key, value)| Some((key.to_owned(), json!(value?)))));
-    let node = [
-        "source-node",
-        "provider",
-        "provider-id",
-        "container-runtime-id",
-        "container-runtime-name",
-        "container-runtime-version",
-        "kubelet-version",
-        "kernel-version",
-        "operating-system",
-        "os-image",
-    ];
     let mut images = Map::new();
     for image in snapshot.images.as_ref().and_then(Reading::value).into_iter().flatten().map(|(image, _)| image.as_str()) {
         // A second image of the same base name goes under its whole name, so that none is lost.
@@ -110,7 +98,7 @@ fn cluster(snapshot: &Snapshot, name: &str) -> Vec<Value> {
     for one in snapshot.policies.as_ref().and_then(Reading::value).into_iter().flatten() {
         policy.extend(texts(&one.spec));
     }
-    let all = [("server", server), ("image", images), ("policy", policy), ("node", read(snapshot, "K8s.node", &node, name))];
+    let all = [("server", server), ("image", images), ("policy", policy), ("node", read(snapshot, "K8s.node", NODE_KEYS, name))];
     all.into_iter().filter_map(|(name, data)| subtype(name, data)).collect()
 }
 
