@@ -13,6 +13,7 @@ mod parse;
 pub mod plan;
 pub mod pods;
 pub mod preflight;
+pub mod publishing;
 pub mod rbac;
 pub mod recipe;
 mod recipe_data;

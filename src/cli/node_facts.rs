@@ -142,7 +142,7 @@ impl Flags {
         permitted(cluster, &place, options.mode).await?;
         trial::sweep(cluster, &place.run, &cx.ui).await?;
         // From before anything is there to be left.
-        let signalled = signals();
+        let signalled = trial::signals();
         let scratch = Scratch::open(cluster, place).await?;
         let gathered = tokio::select! {
             biased;
@@ -181,17 +181,4 @@ async fn permitted(cluster: &Cluster, place: &Place, mode: Mode) -> Result<()> {
     let list: Vec<String> = missing.iter().map(ToString::to_string).collect();
     Err(Error::new(Kind::Denied, format!("permissions for --node-facts are missing: {}", list.join("; ")))
         .hint("`seatrial rbac WORKFLOW --node-facts` prints the roles; give them to the user of this kubeconfig context"))
-}
-
-/// Takes SIGINT and SIGTERM from now on; what it gives resolves at the first of them, or never where they cannot be caught.
-fn signals() -> impl Future<Output = ()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let caught = signal(SignalKind::interrupt()).and_then(|interrupt| Ok((interrupt, signal(SignalKind::terminate())?)));
-    async move {
-        let Ok((mut interrupt, mut terminate)) = caught else { return std::future::pending().await };
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    }
 }

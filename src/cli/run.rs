@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::cli::publishing::PublishArgs;
 use crate::cli::selection::Selection;
 use crate::cli::trial::{Conduct, Trial, header};
 use crate::cli::{Cx, reports};
@@ -10,8 +11,6 @@ use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::journal::{self, Header, Journal};
 use crate::plan;
-use crate::sign::Signer;
-use crate::steps::Publishing;
 use crate::{limits, progress};
 
 /// Run a workflow against a cluster: snapshot, inventory, setup, health, conformance, intent, collect.
@@ -28,18 +27,8 @@ pub struct Args {
     /// Go on with the run in --out; steps that finished are not repeated.
     #[arg(long, requires = "out")]
     resume: bool,
-    /// The private key that signs the evidence: ECDSA P-256, PKCS#8 PEM; SEATRIAL_KEY_PASSPHRASE opens an encrypted one.
-    #[arg(long, value_name = "FILE", env = "SEATRIAL_KEY")]
-    key: Option<PathBuf>,
-    /// The repository that takes the evidence, e.g. ghcr.io/example/evidence.
-    #[arg(long, value_name = "REPOSITORY", env = "SEATRIAL_PUSH", requires = "key")]
-    push: Option<String>,
-    /// Talk plain HTTP to a registry on this machine.
-    #[arg(long, env = "SEATRIAL_PLAIN_HTTP")]
-    plain_http: bool,
-    /// The folder under which the pointer file is written.
-    #[arg(long, value_name = "DIR", default_value = "evidence", env = "SEATRIAL_POINTER_DIR")]
-    pointer_dir: PathBuf,
+    #[command(flatten)]
+    publish: PublishArgs,
     /// Another report, e.g. junit=junit.xml; kinds: ctrf, junit, json, markdown. Repeatable.
     #[arg(long = "report", value_name = "KIND=FILE", value_parser = reports::parse)]
     reports: Vec<reports::Wanted>,
@@ -59,10 +48,7 @@ pub struct Args {
 
 pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
     let (workflow, recipe) = args.selection.read(&cx).await?;
-    if let Some(key) = &args.key {
-        // Better now than after an hour of tests.
-        Signer::from_file(key)?;
-    }
+    args.publish.check_key()?;
     if let Some(out) = args.out.as_ref().filter(|out| !args.resume && out.join(journal::FILE).exists()) {
         return Err(Error::usage(format!("{} holds another run already", out.display()))
             .hint("give another --out, or --resume to go on with that run"));
@@ -76,7 +62,7 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
         Some(recipe) => recipe,
         None => cx.global.catalog()?.fitting(&look)?,
     };
-    let inputs = args.selection.inputs(workflow, recipe, args.publishing())?;
+    let inputs = args.selection.inputs(workflow, recipe, args.publish.publishing(None))?;
     let plan = plan::make(&inputs, Some(look.gpus()))?;
     if let Some(budget) = args.selection.budget() {
         plan.check_budget(budget)?;
@@ -108,18 +94,6 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
     let exit = report.exit();
     progress::end(&cx.ui, &report, exit, &out.join("report.md"));
     Ok(exit)
-}
-
-impl Args {
-    fn publishing(&self) -> Publishing {
-        Publishing {
-            bundle: None,
-            key: self.key.clone(),
-            push: self.push.clone(),
-            plain_http: self.plain_http,
-            pointers: self.pointer_dir.clone(),
-        }
-    }
 }
 
 /// A run goes on only if it is still about the same things.

@@ -190,13 +190,21 @@ fn write_json<T: serde::Serialize>(path: &Path, value: &T) -> Result<()> {
 
 /// The first SIGINT or SIGTERM stops the run in order: clean up, report, exit 130.
 async fn cancel_on_signal(cancel: CancellationToken, ui: Ui) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else { return };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
+    signals().await;
     ui.clear_live();
     ui.warn("interrupted: removing what this run created, then writing the report");
     cancel.cancel();
+}
+
+/// Takes SIGINT and SIGTERM from now on; what it gives resolves at the first of them, or never where they cannot be caught.
+pub(crate) fn signals() -> impl Future<Output = ()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let caught = signal(SignalKind::interrupt()).and_then(|interrupt| Ok((interrupt, signal(SignalKind::terminate())?)));
+    async move {
+        let Ok((mut interrupt, mut terminate)) = caught else { return std::future::pending().await };
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    }
 }

@@ -8,6 +8,7 @@ use clap::ValueEnum;
 
 use crate::cli::node_facts::Asked;
 use crate::cli::pods::PodArgs;
+use crate::cli::publishing::PublishArgs;
 use crate::cli::trial::{Conduct, Trial, header};
 use crate::cli::{Cx, reports, snapshot as cli_snapshot, without_cluster};
 use crate::error::{Error, Result};
@@ -15,10 +16,9 @@ use crate::exit::Exit;
 use crate::plan;
 use crate::recipe::LoadedRecipe;
 use crate::results::Report;
-use crate::sign::Signer;
 use crate::snapshot::{self, Snapshot};
 use crate::source::{self, Artefact, Source};
-use crate::steps::{Inputs, Picked, Publishing, collect};
+use crate::steps::{Inputs, Picked, collect};
 use crate::workflow::Loaded;
 use crate::{cncf, files, limits, progress};
 
@@ -51,7 +51,7 @@ pub struct Args {
     #[arg(long, env = "SEATRIAL_BEHAVIORAL_TESTS", conflicts_with = "no_cluster")]
     behavioral_tests: bool,
     /// Make no API call at all: judge the constraints by --snapshot and say what is therefore not shown.
-    #[arg(long, requires = "snapshot")]
+    #[arg(long, requires = "snapshot", conflicts_with = "push")]
     no_cluster: bool,
     /// Stop after the first phase that fails.
     #[arg(long)]
@@ -108,18 +108,8 @@ pub struct Args {
     /// Refused in this version: the submission needs product data that --evidence-dir does not.
     #[arg(long, hide = true)]
     cncf_submission: bool,
-    /// The private key that signs the evidence; SEATRIAL_KEY_PASSPHRASE opens an encrypted one.
-    #[arg(long, value_name = "FILE", env = "SEATRIAL_KEY")]
-    key: Option<PathBuf>,
-    /// The repository that takes the evidence, e.g. ghcr.io/example/evidence.
-    #[arg(long, value_name = "REPOSITORY", env = "SEATRIAL_PUSH", requires = "key", conflicts_with = "no_cluster")]
-    push: Option<String>,
-    /// Talk plain HTTP to a registry on this machine.
-    #[arg(long, env = "SEATRIAL_PLAIN_HTTP")]
-    plain_http: bool,
-    /// The folder under which the pointer file is written.
-    #[arg(long, value_name = "DIR", default_value = "evidence", env = "SEATRIAL_POINTER_DIR")]
-    pointer_dir: PathBuf,
+    #[command(flatten)]
+    publish: PublishArgs,
     /// Do not ask before running on a cluster that is not simulated.
     #[arg(short, long, env = "SEATRIAL_YES")]
     yes: bool,
@@ -169,10 +159,7 @@ fn duration(text: &str) -> std::result::Result<Duration, String> {
 }
 
 pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
-    if let Some(key) = &args.key {
-        // Better now than after an hour of checks.
-        Signer::from_file(key)?;
-    }
+    args.publish.check_key()?;
     args.check_offline()?;
     args.check_pages()?;
     if let Some(folder) = &args.emit_attestation {
@@ -282,13 +269,7 @@ impl Args {
             node_facts: self.asked.options(self.pods.options()?)?,
             given,
             settle: Duration::from_secs(self.settle),
-            publishing: Publishing {
-                bundle: self.emit_attestation.clone(),
-                key: self.key.clone(),
-                push: self.push.clone(),
-                plain_http: self.plain_http,
-                pointers: self.pointer_dir.clone(),
-            },
+            publishing: self.publish.publishing(self.emit_attestation.clone()),
             ..Inputs::new(workflow, recipe)
         })
     }
@@ -324,7 +305,7 @@ impl Args {
             ("health", deployment),
             ("conformance", wanted(PhaseArg::Conformance)),
             ("intent", performance),
-            ("collect", self.emit_attestation.is_some() || self.push.is_some()),
+            ("collect", self.emit_attestation.is_some() || self.publish.push.is_some()),
         ];
         Ok(steps.into_iter().filter(|(_, wanted)| *wanted).map(|(id, _)| id).collect())
     }
