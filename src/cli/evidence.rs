@@ -13,7 +13,7 @@ use crate::publish::{self, Target};
 use crate::registry;
 use crate::sign;
 use crate::ui::{Tone, Ui, printable};
-use crate::verify::{self, Request, Signer, Status, VerifyReport, Word};
+use crate::verify::{self, Expected, Request, Status, VerifyReport, Word};
 use crate::{files, limits};
 
 /// Arguments of `evidence`.
@@ -109,16 +109,16 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
 }
 
 async fn verify(args: Verify, ui: &Ui) -> Result<Exit> {
-    let signer = match (&args.key, args.integrity_only) {
+    let expected = match (&args.key, args.integrity_only) {
         (Some(path), _) => {
             let text = files::read_text(path, limits::DOCUMENT_BYTES).context("read the public key")?;
-            Signer::Key(PublicKey::from_pem(&text).with_context(|| format!("read the public key {}", path.display()))?)
+            Expected::Key(PublicKey::from_pem(&text).with_context(|| format!("read the public key {}", path.display()))?)
         }
-        (None, true) => Signer::IntegrityOnly,
+        (None, true) => Expected::IntegrityOnly,
         (None, false) => return Err(Error::usage("no key was given").hint("pass --key with the public key of the signer that you trust")),
     };
     let registry = registry::Options { plain_http: args.plain_http, ..registry::Options::default() };
-    let verification = verify::verify(Request { input: args.input, signer, registry }).await;
+    let verification = verify::verify(Request { input: args.input, expected, registry }).await;
     let report = &verification.report;
     let rendered = match args.format {
         Some(Format::Text) => lines(report, |text, _| text.to_owned()).join("\n") + "\n",

@@ -9,6 +9,7 @@ pub mod manifest;
 pub mod model;
 pub mod oci;
 pub mod pointer;
+pub mod signer;
 pub mod sigstore;
 pub mod statement;
 

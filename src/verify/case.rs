@@ -3,6 +3,7 @@
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::evidence::bundle::Files;
+use crate::evidence::signer::{SignedBy, Times};
 use crate::evidence::statement::Statement;
 use crate::evidence::{Evidence, Pointer};
 use crate::exit::Exit;
@@ -10,7 +11,7 @@ use crate::recipe::Recipe;
 use crate::registry::Repository;
 use crate::results::Report;
 use crate::snapshot::Snapshot;
-use crate::verify::{Request, Signer};
+use crate::verify::{Expected, Request};
 
 /// What a stage found, if it could look.
 pub(super) enum Finding {
@@ -42,8 +43,10 @@ pub(super) struct Candidate {
 
 /// A statement whose signature was verified.
 pub(super) struct Signed {
-    /// The key's id.
-    pub(super) key: Digest,
+    /// Who made the signature.
+    pub(super) by: SignedBy,
+    /// When it was proven to be there.
+    pub(super) times: Times,
     /// What was signed.
     pub(super) statement: Statement,
 }
@@ -55,9 +58,10 @@ pub(super) struct Case {
     pub(super) place: Option<Place>,
     pub(super) files: Option<Files>,
     pub(super) candidates: Vec<Candidate>,
-    /// The keys (or whatever else) that signatures name which are not from the expected key.
+    /// Signatures that were not verified: whom they name, and why not.
     pub(super) others: Vec<String>,
-    pub(super) signed: Option<Signed>,
+    /// Signatures that were verified, and that somebody expected made. If one is about this bundle, all are.
+    pub(super) signed: Vec<Signed>,
     /// Digest of the OCI manifest: as fetched, or as rebuilt from a directory.
     pub(super) artifact: Option<Digest>,
     pub(super) evidence: Option<Evidence>,
@@ -77,7 +81,7 @@ impl Case {
             files: None,
             candidates: Vec::new(),
             others: Vec::new(),
-            signed: None,
+            signed: Vec::new(),
             artifact: None,
             evidence: None,
             report: None,
@@ -89,12 +93,17 @@ impl Case {
 
     /// True if the signature of the expected signer was verified.
     pub(super) fn signer_accepted(&self) -> bool {
-        self.signed.is_some()
+        !self.signed.is_empty()
+    }
+
+    /// The earliest time at which somebody else saw one of the signatures.
+    pub(super) fn proven_time(&self) -> Option<jiff::Timestamp> {
+        self.signed.iter().filter_map(|signed| signed.times.proven()).min()
     }
 
     /// True if nobody's signature was asked for.
     pub(super) fn integrity_only(&self) -> bool {
-        matches!(self.request.signer, Signer::IntegrityOnly)
+        matches!(self.request.expected, Expected::IntegrityOnly)
     }
 
     pub(super) fn files(&self) -> Result<&Files> {

@@ -33,14 +33,14 @@ pub struct Request {
     /// A pointer file, `oci://host/repository@sha256:…`, or a bundle's directory.
     pub input: String,
     /// Who must have signed.
-    pub signer: Signer,
+    pub expected: Expected,
     /// How a registry is reached.
     pub registry: registry::Options,
 }
 
 /// Who must have signed.
 #[derive(Clone, Debug)]
-pub enum Signer {
+pub enum Expected {
     /// The holder of this key.
     Key(PublicKey),
     /// Nobody: only integrity is looked at, and nothing can come out as verified.

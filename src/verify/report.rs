@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::evidence::bundle::file;
+use crate::evidence::signer::SignedBy;
 use crate::evidence::statement::TestVerdict;
 use crate::evidence::{Evidence, MANIFEST, Pointer};
 use crate::exit::Exit;
@@ -106,8 +107,8 @@ impl Status {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct VerifiedFacts {
-    /// Id of the key: SHA-256 of its SubjectPublicKeyInfo.
-    pub key: Digest,
+    /// Who signed.
+    pub signers: Vec<SignedBy>,
     /// Digest of the OCI manifest.
     pub digest: Digest,
     /// Digest of `manifest.json`.
@@ -188,20 +189,24 @@ pub(super) fn assemble(case: &Case, stages: Vec<StageReport>, exit: Exit, authen
 }
 
 fn facts(case: &Case) -> Option<VerifiedFacts> {
-    let (signed, evidence) = (case.signed.as_ref()?, case.evidence.as_ref()?);
+    let (signed, evidence) = (case.signed.first()?, case.evidence.as_ref()?);
     let result = match signed.statement.predicate.result {
         TestVerdict::Passed => "PASSED",
         TestVerdict::Warned => "WARNED",
         TestVerdict::Failed => "FAILED",
     };
     Some(VerifiedFacts {
-        key: signed.key.clone(),
+        signers: case.signed.iter().map(|signed| signed.by.clone()).collect(),
         digest: case.artifact.clone()?,
         content_digest: Digest::of(file(case.files.as_ref()?, MANIFEST).ok()?),
         result: result.to_owned(),
         evidence: evidence.clone(),
         out_of_scope: case.out_of_scope.clone(),
-        time: Time { proven: None, stated: evidence.finished_at, note: format!("no proof of time: {NO_PROOF}") },
+        time: Time {
+            proven: case.proven_time(),
+            stated: evidence.finished_at,
+            note: case.proven_time().map_or_else(|| format!("no proof of time: {NO_PROOF}"), |time| format!("seen by others at {time}")),
+        },
     })
 }
 

@@ -32,9 +32,8 @@ pub(super) fn run(case: &mut Case) -> Result<Finding> {
     if rebuilt != evidence {
         return Err(wrong(format!("{EVIDENCE} disagrees with {RESULTS}")));
     }
-    if let Some(signed) = &case.signed
-        && signed.statement.predicate != Statement::of(files, case.artifact()?)?.predicate
-    {
+    let statement = Statement::of(files, case.artifact()?)?;
+    if case.signed.iter().any(|signed| signed.statement.predicate != statement.predicate) {
         return Err(wrong("the signed predicate disagrees with the bundle".to_owned()));
     }
     let finding = judge(&report);

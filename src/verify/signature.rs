@@ -2,13 +2,14 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::evidence::PublicKey;
+use crate::evidence::signer::{SignedBy, Times};
 use crate::evidence::sigstore::{Claim, Envelope};
 use crate::evidence::statement::Statement;
-use crate::verify::Signer;
+use crate::verify::Expected;
 use crate::verify::case::{Candidate, Case, Finding, Signed};
 
 pub(super) fn run(case: &mut Case) -> Result<Finding> {
-    let Signer::Key(key) = case.request.signer.clone() else {
+    let Expected::Key(key) = case.request.expected.clone() else {
         return Ok(Finding::NotRun("only integrity was asked for; nobody vouches for this".to_owned()));
     };
     if case.candidates.is_empty() {
@@ -19,11 +20,7 @@ pub(super) fn run(case: &mut Case) -> Result<Finding> {
     for candidate in &case.candidates {
         match judge(candidate, &key) {
             Ok(Judged::Signed(statement)) => {
-                // A signature of the right key about something else may be attached here too.
-                let better = case.artifact.as_ref().is_some_and(|digest| statement.is_about(digest));
-                if case.signed.is_none() || better {
-                    case.signed = Some(Signed { key: key.id(), statement });
-                }
+                case.signed.push(Signed { by: SignedBy::Key(key.id()), times: Times::default(), statement });
             }
             Ok(Judged::Other(name)) => case.others.push(name),
             // A wrong signature says more than an unreadable one.
@@ -31,7 +28,13 @@ pub(super) fn run(case: &mut Case) -> Result<Finding> {
             Err(_) => {}
         }
     }
-    if case.signed.is_some() {
+    // A signature of the right key about something else may be attached here too; one alone is the next stages' to refuse.
+    if let Some(artifact) = &case.artifact
+        && case.signed.iter().any(|signed| signed.statement.is_about(artifact))
+    {
+        case.signed.retain(|signed| signed.statement.is_about(artifact));
+    }
+    if !case.signed.is_empty() {
         return Ok(Finding::Ok(format!("DSSE signature of an in-toto statement verifies with key {}", key.id())));
     }
     match wrong {

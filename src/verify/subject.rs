@@ -3,7 +3,7 @@
 use crate::digest::Digest;
 use crate::error::{Error, Kind, Result};
 use crate::evidence::bundle::file;
-use crate::evidence::statement::OCI_SUBJECT;
+use crate::evidence::statement::{OCI_SUBJECT, Statement};
 use crate::evidence::{MANIFEST, oci};
 use crate::verify::case::{Case, Finding};
 
@@ -19,12 +19,23 @@ pub(super) fn run(case: &mut Case) -> Result<Finding> {
         let said = pointer.bundle.content_digest.short();
         return Err(Error::new(Kind::Integrity, format!("the pointer says content {said}, the bundle has {}", content.short())));
     }
-    let Some(signed) = &case.signed else {
+    if case.signed.is_empty() {
         return Ok(Finding::NotRun("no signed statement".to_owned()));
-    };
+    }
+    for signed in &case.signed {
+        check(&signed.statement, artifact, &content)?;
+    }
+    Ok(Finding::Ok(format!(
+        "the statement is about this bundle, as an OCI artifact ({}) and as files ({})",
+        artifact.short(),
+        content.short()
+    )))
+}
+
+fn check(statement: &Statement, artifact: &Digest, content: &Digest) -> Result<()> {
     let subjects: Vec<(&str, Option<&String>)> =
-        signed.statement.subject.iter().map(|subject| (subject.name.as_str(), subject.digest.get("sha256"))).collect();
-    let expected = [(OCI_SUBJECT, artifact), (MANIFEST, &content)];
+        statement.subject.iter().map(|subject| (subject.name.as_str(), subject.digest.get("sha256"))).collect();
+    let expected = [(OCI_SUBJECT, artifact), (MANIFEST, content)];
     let agree = subjects.len() == expected.len()
         && expected
             .iter()
@@ -33,9 +44,5 @@ pub(super) fn run(case: &mut Case) -> Result<Finding> {
         return Err(Error::new(Kind::Integrity, format!("the signed statement is not about {artifact}"))
             .hint("the signature belongs to another bundle"));
     }
-    Ok(Finding::Ok(format!(
-        "the statement is about this bundle, as an OCI artifact ({}) and as files ({})",
-        artifact.short(),
-        content.short()
-    )))
+    Ok(())
 }

@@ -153,7 +153,7 @@ impl Signed {
 
 pub(crate) async fn verify_with(input: &str, key: PublicKey) -> Verification {
     let registry = registry::Options { plain_http: true, docker_config: Some("/nonexistent".into()), ..registry::Options::default() };
-    verify::verify(Request { input: input.to_owned(), signer: verify::Signer::Key(key), registry }).await
+    verify::verify(Request { input: input.to_owned(), expected: verify::Expected::Key(key), registry }).await
 }
 
 /// The stage that decided, and the exit code.

@@ -285,11 +285,14 @@ async fn a_cluster_is_held_by_the_process_that_the_next_test_kills() {
 #[test]
 fn killing_a_test_process_leaves_no_control_plane() {
     let folder = tempfile::tempdir().expect("a directory");
-    let file = folder.path().join("root");
+    let (file, said) = (folder.path().join("root"), folder.path().join("said"));
+    let out = std::fs::File::create(&said).expect("is made");
     let mut command = Command::new(std::env::current_exe().expect("has a path"));
     command.args(["--exact", "sim::a_cluster_is_held_by_the_process_that_the_next_test_kills"]).env(HOLD, &file);
-    let mut holder = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts");
+    let mut holder = command.stdout(out.try_clone().expect("is copied")).stderr(out).spawn().expect("starts");
     let held = eventually("the holder's control plane", Duration::from_secs(180), || {
+        let ended = holder.try_wait().expect("can be asked");
+        assert!(ended.is_none(), "the holder ended: {}", std::fs::read_to_string(&said).unwrap_or_default());
         std::fs::read_to_string(&file).ok().filter(|text| !text.is_empty())
     });
     assert!(processes_in(Path::new(&held)).iter().any(|line| line.contains("bin/kube-apiserver")));
