@@ -45,5 +45,6 @@ pub mod trust;
 pub mod evidence;
 pub mod sign;
 pub mod registry;
+pub mod pull;
 pub mod publish;
 pub mod verify;

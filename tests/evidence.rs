@@ -8,11 +8,20 @@ mod documents;
 mod lies;
 #[path = "evidence/mutation.rs"]
 mod mutation;
+#[expect(dead_code, reason = "other tests use the other faults")]
+#[path = "support/fault_proxy.rs"]
+mod fault_proxy;
+#[path = "support/killed.rs"]
+mod killed;
+#[path = "evidence/packed.rs"]
+mod packed;
 #[path = "evidence/published.rs"]
 mod published;
 #[expect(dead_code, reason = "the registry tests use more of it")]
 #[path = "support/registry.rs"]
 mod registry_server;
+#[path = "evidence/resumed.rs"]
+mod resumed;
 #[path = "evidence/round_trip.rs"]
 mod round_trip;
 #[path = "evidence/sample.rs"]

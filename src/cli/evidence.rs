@@ -5,12 +5,11 @@ use std::path::PathBuf;
 use clap::{Subcommand, ValueEnum};
 use serde_json::json;
 
-use crate::cli::Cx;
+use crate::cli::registry::RegistryArgs;
+use crate::cli::{Cx, transport};
 use crate::error::{Context, Error, Result};
 use crate::evidence::PublicKey;
 use crate::exit::Exit;
-use crate::publish::{self, Target};
-use crate::registry;
 use crate::sign;
 use crate::ui::{Tone, Ui, printable};
 use crate::verify::{self, Expected, Request, Status, VerifyReport, Word};
@@ -28,20 +27,28 @@ enum Command {
     /// Verify a bundle and its signature, stage by stage.
     Verify(Verify),
     /// Push a bundle, sign it, attach the signature, and write the pointer.
-    Publish(Publish),
+    Publish(transport::Publish),
+    /// Push a bundle and write its pointer; signs nothing.
+    Push(transport::Push),
+    /// Sign a bundle: in its directory, or where its pointer says that it is published.
+    Sign(transport::Sign),
+    /// Pack evidence with all its signatures as an OCI image layout, for where no registry is reached.
+    Pack(transport::Pack),
+    /// Unpack evidence to a bundle's directory, with a signature beside its files.
+    Unpack(transport::Unpack),
     /// Make a key pair: seatrial.key and seatrial.pub.
     Keygen(Keygen),
 }
 
 /// Verify a bundle and its signature, stage by stage.
 ///
-/// Nothing of the evidence is trusted before its signature has been verified with the key that you pass; a directory is verified without any network.
+/// Nothing of the evidence is trusted before its signature has been verified with the key that you pass; what lies on this machine is verified without any network.
 /// Exit codes: 0 verified, 1 the evidence records failures, 3 it is inconclusive, 10 unsigned, 11 signed by someone else, 13 declared checks are missing,
 /// 20 wrong signature, 21 changed, 22 not what it claims to be.
 #[derive(Debug, clap::Args)]
 struct Verify {
-    /// A pointer file, oci://host/repository@sha256:…, or a bundle's directory.
-    #[arg(value_name = "POINTER|oci://REF|DIR")]
+    /// A pointer file, oci://host/repository@sha256:…, a bundle's directory, or an OCI layout as directory or tar file.
+    #[arg(value_name = "POINTER|oci://REF|DIR|TAR")]
     input: String,
     /// The public key of the expected signer, in PEM form.
     #[arg(long, env = "SEATRIAL_PUBLIC_KEY", value_name = "PUB", required_unless_present = "integrity_only")]
@@ -49,37 +56,14 @@ struct Verify {
     /// Look at integrity only, for whom no signer is known: nothing comes out as verified.
     #[arg(long, conflicts_with = "key")]
     integrity_only: bool,
-    /// Talk plain HTTP to a registry on this machine.
-    #[arg(long, env = "SEATRIAL_PLAIN_HTTP")]
-    plain_http: bool,
+    #[command(flatten)]
+    registry: RegistryArgs,
     /// Write the report to standard output in this format.
     #[arg(short = 't', long, value_enum)]
     format: Option<Format>,
     /// Write the report to this file (as JSON, unless --format says otherwise).
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-}
-
-/// Push a bundle, sign it, attach the signature, and write the pointer.
-///
-/// What is there already is kept: publishing the same bundle again changes nothing.
-#[derive(Debug, clap::Args)]
-struct Publish {
-    /// The bundle's directory.
-    #[arg(value_name = "DIR")]
-    folder: PathBuf,
-    /// The private key: ECDSA P-256, PKCS#8 PEM; the passphrase of an encrypted one comes from SEATRIAL_KEY_PASSPHRASE.
-    #[arg(long, env = "SEATRIAL_KEY", value_name = "KEY")]
-    key: PathBuf,
-    /// The repository to push to, e.g. ghcr.io/example/evidence.
-    #[arg(long, env = "SEATRIAL_PUSH", value_name = "REPOSITORY")]
-    push: String,
-    /// The directory of the pointers.
-    #[arg(long, value_name = "DIR", default_value = "evidence")]
-    pointer_dir: PathBuf,
-    /// Talk plain HTTP to a registry on this machine.
-    #[arg(long, env = "SEATRIAL_PLAIN_HTTP")]
-    plain_http: bool,
 }
 
 /// Make a key pair: seatrial.key and seatrial.pub.
@@ -103,7 +87,11 @@ enum Format {
 pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
     match args.command {
         Command::Verify(args) => verify(args, &cx.ui).await,
-        Command::Publish(args) => publish(args, &cx.ui).await,
+        Command::Publish(args) => transport::publish(args, &cx.ui).await,
+        Command::Push(args) => transport::push(args, &cx.ui).await,
+        Command::Sign(args) => transport::sign(args, &cx.ui).await,
+        Command::Pack(args) => transport::pack(args, &cx.ui).await,
+        Command::Unpack(args) => transport::unpack(args, &cx.ui).await,
         Command::Keygen(args) => keygen(&args, &cx.ui),
     }
 }
@@ -117,7 +105,7 @@ async fn verify(args: Verify, ui: &Ui) -> Result<Exit> {
         (None, true) => Expected::IntegrityOnly,
         (None, false) => return Err(Error::usage("no key was given").hint("pass --key with the public key of the signer that you trust")),
     };
-    let registry = registry::Options { plain_http: args.plain_http, ..registry::Options::default() };
+    let registry = args.registry.options();
     let verification = verify::verify(Request { input: args.input, expected, registry }).await;
     let report = &verification.report;
     let rendered = match args.format {
@@ -158,21 +146,6 @@ fn lines(report: &VerifyReport, paint: impl Fn(&str, Tone) -> String) -> Vec<Str
     lines.push(format!("  {}:{rest}     exit {}", paint(word, tone), report.exit));
     lines.extend(report.hints.iter().map(|hint| format!("  {} {hint}", paint("hint:", Tone::Strong))));
     lines
-}
-
-async fn publish(args: Publish, ui: &Ui) -> Result<Exit> {
-    let signer = sign::Signer::new(&sign::Options::key(args.key))?;
-    let registry = registry::Options { plain_http: args.plain_http, ..registry::Options::default() };
-    let target = Target { repository: args.push.parse()?, registry, pointers: args.pointer_dir };
-    ui.waiting(&format!("push to {}", target.repository));
-    let published = publish::publish(&args.folder, &signer, &target).await?;
-    ui.clear_live();
-    ui.line(format!("  pushed   {}@{}", target.repository, published.digest));
-    ui.line(format!("  signed   {}, signature {}", signer.describe(), published.signature));
-    ui.line(format!("  pointer  {}", published.pointer.display()));
-    ui.event("published", json!({"digest": published.digest, "contentDigest": published.content_digest, "signature": published.signature}));
-    ui.artefact(&published.pointer.display().to_string());
-    Ok(Exit::Ok)
 }
 
 fn keygen(args: &Keygen, ui: &Ui) -> Result<Exit> {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::cli::registry::RegistryArgs;
 use crate::cli::selection::Selection;
 use crate::cli::{Cx, Format};
 use crate::cluster::scratch;
@@ -22,11 +23,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE", env = "SEATRIAL_KEY")]
     key: Option<PathBuf>,
     /// The repository that will take the evidence.
-    #[arg(long, value_name = "REPOSITORY", env = "SEATRIAL_PUSH", requires = "key")]
+    #[arg(long, value_name = "REPOSITORY[:TAG]", env = "SEATRIAL_PUSH")]
     push: Option<String>,
-    /// Talk plain HTTP to a registry on this machine.
-    #[arg(long, env = "SEATRIAL_PLAIN_HTTP")]
-    plain_http: bool,
+    #[command(flatten)]
+    registry: RegistryArgs,
     /// Print the findings to standard output in this format.
     #[arg(short = 't', long, value_enum)]
     format: Option<Format>,
@@ -40,7 +40,7 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
         None => cx.global.catalog()?.fitting(&look)?,
     };
     let signing = args.key.map(sign::Options::key);
-    let publishing = Publishing { signing, push: args.push, plain_http: args.plain_http, ..Publishing::default() };
+    let publishing = Publishing { signing, push: args.push, registry: args.registry.options(), ..Publishing::default() };
     let inputs = args.selection.inputs(workflow, recipe, publishing)?;
     let place = scratch::Place {
         run: "preflight".to_owned(),

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::cli::registry::RegistryArgs;
 use crate::error::Result;
 use crate::sign::{self, Signer};
 use crate::steps::Publishing;
@@ -10,14 +11,19 @@ use crate::steps::Publishing;
 #[derive(Clone, Debug, clap::Args)]
 pub struct PublishArgs {
     /// The private key that signs the evidence: ECDSA P-256, PKCS#8 PEM; SEATRIAL_KEY_PASSPHRASE opens an encrypted one.
-    #[arg(long, value_name = "FILE", env = "SEATRIAL_KEY")]
+    #[arg(long, value_name = "FILE", env = "SEATRIAL_KEY", group = "signer")]
     key: Option<PathBuf>,
-    /// The repository that takes the evidence, e.g. ghcr.io/example/evidence.
-    #[arg(long, value_name = "REPOSITORY", env = "SEATRIAL_PUSH", requires = "key")]
+    /// Sign nothing: what is pushed is pending until `seatrial evidence sign` has finished it.
+    #[arg(long, group = "signer", conflicts_with = "key")]
+    no_sign: bool,
+    /// The repository that takes the evidence, e.g. ghcr.io/example/evidence; a tag is made of recipe and content digest unless one is named.
+    #[arg(long, value_name = "REPOSITORY[:TAG]", env = "SEATRIAL_PUSH", requires = "signer")]
     pub push: Option<String>,
-    /// Talk plain HTTP to a registry on this machine.
-    #[arg(long, env = "SEATRIAL_PLAIN_HTTP")]
-    plain_http: bool,
+    /// Move the tag, if it names something else.
+    #[arg(long)]
+    move_tag: bool,
+    #[command(flatten)]
+    registry: RegistryArgs,
     /// The folder under which the pointer file is written.
     #[arg(long, value_name = "DIR", default_value = "evidence", env = "SEATRIAL_POINTER_DIR")]
     pointer_dir: PathBuf,
@@ -43,7 +49,8 @@ impl PublishArgs {
             bundle,
             signing: self.signing(),
             push: self.push.clone(),
-            plain_http: self.plain_http,
+            registry: self.registry.options(),
+            move_tag: self.move_tag,
             pointers: self.pointer_dir.clone(),
         }
     }

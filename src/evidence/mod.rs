@@ -5,17 +5,21 @@
 pub mod bom;
 pub mod bundle;
 pub mod directory;
+pub mod layout;
 pub mod manifest;
 pub mod model;
 pub mod oci;
+pub mod parcel;
 pub mod pointer;
 pub mod signer;
 pub mod sigstore;
 pub mod statement;
 
 pub use bundle::{Bundle, Files, Inputs};
+pub use layout::Layout;
 pub use manifest::Manifest;
 pub use model::{Evidence, Tool, WorkflowRef};
+pub use parcel::Parcel;
 pub use pointer::Pointer;
 pub use sigstore::PublicKey;
 

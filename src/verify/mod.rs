@@ -21,7 +21,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use crate::error::{Error, Result};
-use crate::evidence::{Evidence, PublicKey};
+use crate::evidence::{Evidence, Layout, PublicKey};
 use crate::exit::Exit;
 use crate::registry;
 use case::{Case, Finding};
@@ -30,7 +30,7 @@ pub use report::{Claimed, StageReport, Status, Time, VerifiedFacts, VerifyReport
 /// What to verify, and against what.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// A pointer file, `oci://host/repository@sha256:…`, or a bundle's directory.
+    /// A pointer file, `oci://host/repository@sha256:…`, a bundle's directory, or an OCI layout as directory or tar file.
     pub input: String,
     /// Who must have signed.
     pub expected: Expected,
@@ -121,9 +121,9 @@ pub async fn verify(request: Request) -> Verification {
 }
 
 /// The kinds of input, told apart by their form.
-#[derive(Clone, Debug)]
 enum Input {
     Pointer(PathBuf),
     Oci(String),
     Directory(PathBuf),
+    Layout(PathBuf, Box<Layout>),
 }

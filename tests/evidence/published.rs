@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use seatrial::digest::Digest;
-use seatrial::evidence::{Pointer, oci};
+use seatrial::evidence::{Parcel, Pointer, oci};
 use seatrial::publish::{Published, Target, publish, push};
 use seatrial::registry::{Options, Registry};
 use seatrial::results::Outcome;
@@ -14,8 +14,8 @@ use crate::sample::{Sample, Signed, ended, verify_with};
 
 fn target(server: &RegistryServer, signed: &Signed) -> Target {
     let registry = Options { plain_http: true, docker_config: Some("/nonexistent".into()), ..Options::default() };
-    let repository = format!("{}/team/evidence", server.address).parse().expect("a name");
-    Target { repository, registry, pointers: signed.root().join("evidence") }
+    let reference = format!("{}/team/evidence", server.address).parse().expect("a name");
+    Target::new(reference, registry, signed.root().join("evidence"))
 }
 
 fn open(target: &Target) -> Registry {
@@ -67,7 +67,7 @@ async fn publishing_again_changes_nothing() {
     let again = publish(&signed.bundle(), &signed.signer, &target).await.expect("is published");
     assert_eq!(again, first);
     assert_eq!(std::fs::read(&first.pointer).expect("is there"), pointer);
-    assert_eq!(open(&target).referrers(&first.digest).await.expect("a list"), [first.signature]);
+    assert_eq!(open(&target).referrers(&first.digest).await.expect("a list"), [first.signature.expect("is signed")]);
 }
 
 #[tokio::test]
@@ -100,7 +100,8 @@ async fn an_unsigned_artifact_is_unsigned_and_rubbish_beside_a_signature_does_no
     let target = target(&server, &signed);
     let registry = open(&target);
     let bundle = Sample::good().bundle();
-    let digest = push(&bundle, &registry).await.expect("is pushed");
+    let parcel = Parcel::of(&bundle).expect("a parcel");
+    let digest = push(&parcel, &registry, "v1", false).await.expect("is pushed");
     let input = format!("oci://{}@{digest}", target.repository);
     assert_eq!(ends(&input, &signed).await, ("signature".to_owned(), 10));
 
@@ -131,7 +132,7 @@ async fn what_is_no_evidence_and_what_is_not_there_ends_in_fetch() {
     let (target, published) = published(&server, &signed).await;
     let at = |digest: &Digest| format!("oci://{}@{digest}", target.repository);
     assert_eq!(ends(&at(&published.digest), &signed).await, ("results".to_owned(), 1), "failed evidence is published and says so");
-    assert_eq!(ends(&at(&published.signature), &signed).await, ("fetch".to_owned(), 22));
+    assert_eq!(ends(&at(published.signature.as_ref().expect("is signed")), &signed).await, ("fetch".to_owned(), 22));
     assert_eq!(ends(&at(&Digest::of(b"nothing")), &signed).await.0, "fetch");
     drop(server);
     let verification = verify_with(&at(&published.digest), signed.key()).await;
