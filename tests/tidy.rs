@@ -68,7 +68,7 @@ const CRATES: &[(&str, &[&str], &str)] = &[
     ("sigstore_tsa", &["src/sign/"], "only signing talks to Sigstore's services"),
     ("sigstore_types", &["src/evidence/sigstore/", "src/sign/", "src/trust/"], "the library changes often; few places know it"),
     ("sigstore_verify", &["src/evidence/sigstore/", "src/trust/"], "the library changes often; few places know it"),
-    ("reqwest", &["src/registry/", "src/source/"], "sockets are opened in `cluster`, `registry` and `source` only"),
+    ("reqwest", &["src/registry/", "src/sign/", "src/source/"], "sockets are opened in `cluster`, `registry`, `sign` and `source` only"),
     ("jpx_core", &["src/health/expression.rs"], "expressions are checked when they are compiled, in one place"),
     ("minijinja", &["src/results/markdown.rs"], "its formatter escapes every value"),
     ("quick_xml", &["src/facts/nvidia.rs"], "one reader of XML"),

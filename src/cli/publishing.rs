@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::cli::signing::SigningArgs;
 use crate::error::Result;
 use crate::sign::{self, Signer};
 use crate::steps::Publishing;
@@ -9,11 +10,10 @@ use crate::steps::Publishing;
 /// Who signs evidence, and where it goes.
 #[derive(Clone, Debug, clap::Args)]
 pub struct PublishArgs {
-    /// The private key that signs the evidence: ECDSA P-256, PKCS#8 PEM; SEATRIAL_KEY_PASSPHRASE opens an encrypted one.
-    #[arg(long, value_name = "FILE", env = "SEATRIAL_KEY")]
-    key: Option<PathBuf>,
-    /// The repository that takes the evidence, e.g. ghcr.io/example/evidence.
-    #[arg(long, value_name = "REPOSITORY", env = "SEATRIAL_PUSH", requires = "key")]
+    #[command(flatten)]
+    signing: SigningArgs,
+    /// The repository that takes the evidence, e.g. ghcr.io/example/evidence. Without --key it is signed by an identity token.
+    #[arg(long, value_name = "REPOSITORY", env = "SEATRIAL_PUSH")]
     pub push: Option<String>,
     /// Talk plain HTTP to a registry on this machine.
     #[arg(long, env = "SEATRIAL_PLAIN_HTTP")]
@@ -24,7 +24,7 @@ pub struct PublishArgs {
 }
 
 impl PublishArgs {
-    /// Reads the key once, to be thrown away: better now than after an hour of tests.
+    /// Reads keys and settings once, to be thrown away: better now than after an hour of tests.
     ///
     /// # Errors
     /// As [`Signer::new`].
@@ -33,7 +33,7 @@ impl PublishArgs {
     }
 
     fn signing(&self) -> Option<sign::Options> {
-        self.key.clone().map(sign::Options::key)
+        (self.signing.named() || self.push.is_some()).then(|| self.signing.options())
     }
 
     /// Where evidence goes, with the bundle in this directory, or in the run's own.

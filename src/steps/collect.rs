@@ -58,7 +58,7 @@ async fn run(cx: &StepCx<'_>) -> Result<Outcome> {
             publish::sign(&folder, &Signer::new(signing)?).await?;
             words.push("signed".to_owned());
         }
-        (None, Some(_)) => return Err(Error::usage("--push needs --key: unsigned evidence is worth nothing to others")),
+        (None, Some(_)) => return Err(Error::usage("--push needs a signer: unsigned evidence is worth nothing to others")),
         (None, None) => words.push("unsigned (no --key)".to_owned()),
     }
     let files: Vec<String> = bundle.files().keys().cloned().collect();
