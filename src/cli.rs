@@ -14,6 +14,7 @@ pub mod plan;
 pub mod pods;
 pub mod preflight;
 pub mod publishing;
+pub mod signing;
 pub mod rbac;
 pub mod recipe;
 mod recipe_data;

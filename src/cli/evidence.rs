@@ -6,6 +6,7 @@ use clap::{Subcommand, ValueEnum};
 use serde_json::json;
 
 use crate::cli::Cx;
+use crate::cli::signing::SigningArgs;
 use crate::error::{Context, Error, Result};
 use crate::evidence::PublicKey;
 use crate::exit::Exit;
@@ -14,7 +15,7 @@ use crate::registry;
 use crate::sign;
 use crate::ui::{Tone, Ui, printable};
 use crate::verify::{self, Expected, Request, Status, VerifyReport, Word};
-use crate::{files, limits};
+use crate::{files, limits, trust};
 
 /// Arguments of `evidence`.
 #[derive(Debug, clap::Args)]
@@ -46,6 +47,9 @@ struct Verify {
     /// The public key of the expected signer, in PEM form.
     #[arg(long, env = "SEATRIAL_PUBLIC_KEY", value_name = "PUB", required_unless_present = "integrity_only")]
     key: Option<PathBuf>,
+    /// The trusted root of a private Sigstore, beside the public-good instance's. Repeatable.
+    #[arg(long = "trusted-root", value_name = "FILE", env = "SEATRIAL_TRUSTED_ROOT")]
+    trusted_roots: Vec<PathBuf>,
     /// Look at integrity only, for whom no signer is known: nothing comes out as verified.
     #[arg(long, conflicts_with = "key")]
     integrity_only: bool,
@@ -68,9 +72,8 @@ struct Publish {
     /// The bundle's directory.
     #[arg(value_name = "DIR")]
     folder: PathBuf,
-    /// The private key: ECDSA P-256, PKCS#8 PEM; the passphrase of an encrypted one comes from SEATRIAL_KEY_PASSPHRASE.
-    #[arg(long, env = "SEATRIAL_KEY", value_name = "KEY")]
-    key: PathBuf,
+    #[command(flatten)]
+    signing: SigningArgs,
     /// The repository to push to, e.g. ghcr.io/example/evidence.
     #[arg(long, env = "SEATRIAL_PUSH", value_name = "REPOSITORY")]
     push: String,
@@ -118,7 +121,8 @@ async fn verify(args: Verify, ui: &Ui) -> Result<Exit> {
         (None, false) => return Err(Error::usage("no key was given").hint("pass --key with the public key of the signer that you trust")),
     };
     let registry = registry::Options { plain_http: args.plain_http, ..registry::Options::default() };
-    let verification = verify::verify(Request { input: args.input, expected, registry }).await;
+    let verification =
+        verify::verify(Request { input: args.input, expected, registry, root: trust::Root::with_files(&args.trusted_roots)? }).await;
     let report = &verification.report;
     let rendered = match args.format {
         Some(Format::Text) => lines(report, |text, _| text.to_owned()).join("\n") + "\n",
@@ -161,14 +165,14 @@ fn lines(report: &VerifyReport, paint: impl Fn(&str, Tone) -> String) -> Vec<Str
 }
 
 async fn publish(args: Publish, ui: &Ui) -> Result<Exit> {
-    let signer = sign::Signer::from_file(&args.key)?;
+    let signer = sign::Signer::new(&args.signing.options())?;
     let registry = registry::Options { plain_http: args.plain_http, ..registry::Options::default() };
     let target = Target { repository: args.push.parse()?, registry, pointers: args.pointer_dir };
     ui.waiting(&format!("push to {}", target.repository));
     let published = publish::publish(&args.folder, &signer, &target).await?;
     ui.clear_live();
     ui.line(format!("  pushed   {}@{}", target.repository, published.digest));
-    ui.line(format!("  signed   key {}, signature {}", signer.public_key().id(), published.signature));
+    ui.line(format!("  signed   {}, signature {}", signer.describe(), published.signature));
     ui.line(format!("  pointer  {}", published.pointer.display()));
     ui.event("published", json!({"digest": published.digest, "contentDigest": published.content_digest, "signature": published.signature}));
     ui.artefact(&published.pointer.display().to_string());

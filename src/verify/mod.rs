@@ -24,6 +24,7 @@ use crate::error::{Error, Result};
 use crate::evidence::{Evidence, PublicKey};
 use crate::exit::Exit;
 use crate::registry;
+use crate::trust;
 use case::{Case, Finding};
 pub use report::{Claimed, StageReport, Status, Time, VerifiedFacts, VerifyReport, Word};
 
@@ -36,6 +37,8 @@ pub struct Request {
     pub expected: Expected,
     /// How a registry is reached.
     pub registry: registry::Options,
+    /// Whose certificates, logs and timestamps are believed.
+    pub root: trust::Root,
 }
 
 /// Who must have signed.
