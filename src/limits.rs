@@ -109,6 +109,8 @@ pub const REFERRER_PAGES: usize = 64;
 pub const MANIFEST_BYTES: u64 = 4 << 20;
 /// A Sigstore bundle; real ones have 5 to 20 KB.
 pub const SIGNATURE_BYTES: u64 = 10 << 20;
+/// How far the clocks of a cluster and of a timestamp authority may be apart: machines that keep time at all are within seconds.
+pub const CLOCK_SKEW: jiff::SignedDuration = jiff::SignedDuration::from_mins(5);
 /// Signatures looked at for one artifact; more would be a way to make verification slow.
 pub const SIGNATURES: usize = 64;
 /// One file of a bundle.

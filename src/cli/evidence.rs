@@ -112,13 +112,13 @@ async fn verify(args: Verify, ui: &Ui) -> Result<Exit> {
     let expected = match (&args.key, args.integrity_only) {
         (Some(path), _) => {
             let text = files::read_text(path, limits::DOCUMENT_BYTES).context("read the public key")?;
-            Expected::Key(PublicKey::from_pem(&text).with_context(|| format!("read the public key {}", path.display()))?)
+            Expected::key(PublicKey::from_pem(&text).with_context(|| format!("read the public key {}", path.display()))?)
         }
         (None, true) => Expected::IntegrityOnly,
         (None, false) => return Err(Error::usage("no key was given").hint("pass --key with the public key of the signer that you trust")),
     };
     let registry = registry::Options { plain_http: args.plain_http, ..registry::Options::default() };
-    let verification = verify::verify(Request { input: args.input, expected, registry }).await;
+    let verification = verify::verify(Request::new(args.input, expected, registry)).await;
     let report = &verification.report;
     let rendered = match args.format {
         Some(Format::Text) => lines(report, |text, _| text.to_owned()).join("\n") + "\n",
