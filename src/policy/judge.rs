@@ -97,6 +97,11 @@ impl Policy {
         opinion
     }
 
+    /// What speaks against one signature.
+    pub(super) fn opinion_of(&self, vote: &Vote, now: Timestamp) -> Vec<Said> {
+        self.opinion(vote, now).reasons
+    }
+
     /// Whether one of these digests is revoked.
     #[must_use]
     pub fn revoked_digest(&self, digests: &[Digest]) -> Option<Said> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use serde::Serialize;
 
 use crate::policy::form::{CoverageForm, Document, OtherHardware, SignerForm, SubjectForm};
 use crate::policy::{GITHUB_ISSUER, GITLAB_ISSUER, Pattern, Policy, Who};
@@ -11,7 +12,7 @@ use crate::policy::{GITHUB_ISSUER, GITLAB_ISSUER, Pattern, Policy, Who};
 const PULL_REQUEST: &str = "refs/pull/1/merge";
 
 /// One thing that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// True if the policy must not be used as it is.
     pub error: bool,

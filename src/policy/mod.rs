@@ -1,6 +1,7 @@
 //! The policy on evidence: who may sign for what, and how old, complete and real it must be. Pure decisions: no file but the policy's own
 //! is read, and nothing is fetched.
 
+pub mod explain;
 pub mod form;
 pub mod judge;
 pub mod lint;

@@ -10,6 +10,8 @@ mod freshness;
 mod identity;
 mod locate;
 mod manifest;
+pub mod many;
+pub mod markdown;
 mod replay;
 mod report;
 mod results;
@@ -32,6 +34,7 @@ use crate::recipe::Recipe;
 use crate::registry;
 use case::{Case, Finding};
 pub use drift::Change;
+pub use many::VerifyReportList;
 pub use report::{Claimed, SignatureReport, StageReport, Status, Time, VerifiedFacts, VerifyReport, Word};
 
 /// What to verify, and against what.

@@ -62,6 +62,36 @@ pub struct VerifyReport {
     pub not_proven: Vec<String>,
 }
 
+impl VerifyReport {
+    /// The name of the recipe: as verified, else as claimed.
+    #[must_use]
+    pub fn recipe(&self) -> Option<&str> {
+        let verified = self.verified.as_ref().map(|facts| facts.evidence.recipe.name.as_str());
+        verified.or_else(|| self.claimed.pointer.as_ref().map(|pointer| pointer.recipe.name.as_str()))
+    }
+
+    /// The report of a verification that broke off.
+    pub(super) fn broken(input: String, why: &str) -> Self {
+        Self {
+            api_version: API_VERSION.to_owned(),
+            kind: "VerifyReport".to_owned(),
+            input,
+            policy: None,
+            verdict: Word::Undecided,
+            reason: Some(Reason::Undecided),
+            exit: Exit::Inconclusive.code(),
+            summary: format!("undecided: {}", one_line(why)),
+            hints: Vec::new(),
+            stages: Vec::new(),
+            signatures: Vec::new(),
+            verified: None,
+            claimed: Claimed { pointer: None, signers: Vec::new(), evidence: None },
+            drift: Vec::new(),
+            not_proven: Vec::new(),
+        }
+    }
+}
+
 /// A signature that holds, and what the policy says of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -96,6 +126,19 @@ pub enum Word {
     Rejected,
     /// Could not be looked at: not there, not to be reached, not allowed, or asked for wrongly.
     Undecided,
+}
+
+impl Word {
+    /// The word for it, in a table.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Verified => "verified",
+            Self::IntactNotVerified => "intact",
+            Self::Rejected => "rejected",
+            Self::Undecided => "undecided",
+        }
+    }
 }
 
 /// One stage.
@@ -226,6 +269,10 @@ fn reason_of(stage: &str, kind: Kind, case: &Case) -> Reason {
         ("locate", Kind::Integrity) => Reason::PointerMisnamed,
         ("fetch", Kind::Schema) => Reason::NotEvidence,
         ("fetch", Kind::Integrity) => Reason::TransferDiffers,
+        // Those that could not be had are there with nothing in them.
+        ("signature", Kind::Schema) if named && case.candidates.iter().all(|candidate| candidate.bytes.is_empty()) => {
+            Reason::SignatureWithheld
+        }
         ("signature" | "identity", Kind::Schema) => Reason::SignatureMalformed,
         ("signature" | "identity", Kind::Integrity) => Reason::SignatureWrong,
         ("manifest", Kind::Schema) => Reason::ManifestInvalid,
