@@ -42,6 +42,7 @@ pub mod checks;
 pub mod health;
 pub mod results;
 pub mod cncf;
+pub mod trust;
 pub mod evidence;
 pub mod sign;
 pub mod registry;

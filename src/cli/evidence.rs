@@ -70,14 +70,14 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
 }
 
 async fn publish(args: Publish, ui: &Ui) -> Result<Exit> {
-    let signer = sign::Signer::from_file(&args.key)?;
+    let signer = sign::Signer::new(&sign::Options::key(args.key))?;
     let registry = registry::Options { plain_http: args.plain_http, ..registry::Options::default() };
     let target = Target { repository: args.push.parse()?, registry, pointers: args.pointer_dir };
     ui.waiting(&format!("push to {}", target.repository));
     let published = publish::publish(&args.folder, &signer, &target).await?;
     ui.clear_live();
     ui.line(format!("  pushed   {}@{}", target.repository, published.digest));
-    ui.line(format!("  signed   key {}, signature {}", signer.public_key().id(), published.signature));
+    ui.line(format!("  signed   {}, signature {}", signer.describe(), published.signature));
     ui.line(format!("  pointer  {}", published.pointer.display()));
     ui.event("published", json!({"digest": published.digest, "contentDigest": published.content_digest, "signature": published.signature}));
     ui.artefact(&published.pointer.display().to_string());

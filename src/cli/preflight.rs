@@ -8,7 +8,7 @@ use crate::cluster::scratch;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::steps::Publishing;
-use crate::{limits, preflight};
+use crate::{limits, preflight, sign};
 
 /// Ask beforehand what a run will need: permissions, admission, room under quotas, the registry, the key. Creates nothing.
 ///
@@ -39,7 +39,8 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
         Some(recipe) => recipe,
         None => cx.global.catalog()?.fitting(&look)?,
     };
-    let publishing = Publishing { key: args.key, push: args.push, plain_http: args.plain_http, ..Publishing::default() };
+    let signing = args.key.map(sign::Options::key);
+    let publishing = Publishing { signing, push: args.push, plain_http: args.plain_http, ..Publishing::default() };
     let inputs = args.selection.inputs(workflow, recipe, publishing)?;
     let place = scratch::Place {
         run: "preflight".to_owned(),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::error::Result;
-use crate::sign::Signer;
+use crate::sign::{self, Signer};
 use crate::steps::Publishing;
 
 /// Who signs evidence, and where it goes.
@@ -27,9 +27,13 @@ impl PublishArgs {
     /// Reads the key once, to be thrown away: better now than after an hour of tests.
     ///
     /// # Errors
-    /// As [`Signer::from_file`].
+    /// As [`Signer::new`].
     pub fn check_key(&self) -> Result<()> {
-        self.key.as_deref().map(Signer::from_file).transpose().map(drop)
+        self.signing().as_ref().map(Signer::new).transpose().map(drop)
+    }
+
+    fn signing(&self) -> Option<sign::Options> {
+        self.key.clone().map(sign::Options::key)
     }
 
     /// Where evidence goes, with the bundle in this directory, or in the run's own.
@@ -37,7 +41,7 @@ impl PublishArgs {
     pub fn publishing(&self, bundle: Option<PathBuf>) -> Publishing {
         Publishing {
             bundle,
-            key: self.key.clone(),
+            signing: self.signing(),
             push: self.push.clone(),
             plain_http: self.plain_http,
             pointers: self.pointer_dir.clone(),

@@ -8,7 +8,7 @@ use seatrial::evidence::{Bundle, Files, Inputs, MANIFEST, Manifest, Pointer, Pub
 use seatrial::publish;
 use seatrial::recipe::Recipe;
 use seatrial::results::{Counts, Outcome, RecipeRef, Report, Scope, SkipReason, StepResult, TestResult};
-use seatrial::sign::{Signer, keygen};
+use seatrial::sign::{Options, Signer, keygen};
 use seatrial::snapshot::Snapshot;
 use seatrial::verify::{self, Request, Verification};
 use seatrial::{registry, yaml};
@@ -102,7 +102,8 @@ impl Sample {
     /// Writes the bundle and signs it.
     pub(crate) fn signed(&self) -> Signed {
         let signed = Signed::unsigned(&self.bundle());
-        publish::sign(&signed.bundle(), &signed.signer).expect("is signed");
+        // A local key waits for nobody.
+        futures::executor::block_on(publish::sign(&signed.bundle(), &signed.signer)).expect("is signed");
         signed
     }
 }
@@ -119,7 +120,13 @@ impl Signed {
         let folder = tempfile::tempdir().expect("a directory");
         let keys = keygen(folder.path(), None).expect("a key pair");
         directory::write(bundle, &folder.path().join("bundle")).expect("is written");
-        Self { signer: Signer::from_file(&keys.private).expect("reads"), public: keys.public, folder }
+        Self { signer: Signer::new(&Options::key(keys.private)).expect("reads"), public: keys.public, folder }
+    }
+
+    /// The signer's signature of any bytes.
+    pub(crate) fn sign(&self, statement: &[u8]) -> Vec<u8> {
+        // A local key waits for nobody.
+        futures::executor::block_on(self.signer.sign(statement)).expect("is signed").bundle
     }
 
     /// Files of anybody's making, with a manifest that is right about them, signed with the right key.
@@ -129,7 +136,7 @@ impl Signed {
         let signed = Self::unsigned(&Bundle::from_files(files.clone()).expect("a bundle"));
         let artifact = oci::artifact(&files).expect("a manifest").digest;
         let statement = statement::build(&files, &artifact).expect("a statement");
-        let signature = signed.signer.sign(&statement).expect("is signed");
+        let signature = signed.sign(&statement);
         directory::write_signature(&signed.bundle(), &signature).expect("is written");
         signed
     }
@@ -143,7 +150,7 @@ impl Signed {
     }
 
     pub(crate) fn key(&self) -> PublicKey {
-        self.signer.public_key().clone()
+        self.signer.public_key().expect("a local key").clone()
     }
 
     pub(crate) async fn verify(&self) -> Verification {

@@ -1,15 +1,20 @@
-//! Sigstore bundles v0.3 with a DSSE envelope and a public key: the only user of the sigstore crates.
+//! Sigstore bundles v0.3 of an in-toto statement: reading them, and what they prove.
+
+mod key;
+mod seal;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
-use sigstore_bundle::{BundleV03, VerificationMaterialV03};
 use sigstore_crypto::VerificationKey;
 use sigstore_types::bundle::{SignatureContent, VerificationMaterialContent};
-use sigstore_types::{Bundle, DerPublicKey, DsseEnvelope, DsseSignature, KeyId, MediaType, PayloadBytes, SignatureBytes, pae};
+use sigstore_types::{Bundle, DsseEnvelope, MediaType};
 
 use crate::digest::Digest;
 use crate::error::{Error, Kind, Result};
+
+pub use key::PublicKey;
+pub use seal::{Proofs, seal, to_sign};
 
 /// The payload type of an in-toto statement.
 const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
@@ -17,54 +22,6 @@ const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 const FIELDS: &[&str] = &["mediaType", "verificationMaterial", "dsseEnvelope"];
 /// The fields of its verification material.
 const MATERIAL: &[&str] = &["publicKey", "certificate", "tlogEntries", "timestampVerificationData"];
-
-/// A public key that can be used.
-#[derive(Clone, Debug)]
-pub struct PublicKey(DerPublicKey);
-
-impl PublicKey {
-    /// Reads a PEM block `PUBLIC KEY`.
-    ///
-    /// # Errors
-    /// [`Kind::Usage`] if it is anything else.
-    pub fn from_pem(text: &str) -> Result<Self> {
-        if text.contains("PRIVATE KEY-----") {
-            return Err(Error::usage("this is a private key; a public key is wanted").hint("pass the .pub file that belongs to it"));
-        }
-        let der = DerPublicKey::from_pem(text.trim()).map_err(|error| {
-            Error::usage("it is not a public key in PEM form").because(error).hint("the first line must be -----BEGIN PUBLIC KEY-----")
-        })?;
-        Self::from_der(der.as_bytes())
-    }
-
-    /// Reads a SubjectPublicKeyInfo in DER form.
-    ///
-    /// # Errors
-    /// [`Kind::Usage`] if the key is malformed or of a kind that cannot be used.
-    pub fn from_der(der: &[u8]) -> Result<Self> {
-        let der = DerPublicKey::from_bytes(der);
-        VerificationKey::from_spki(&der).map_err(|error| Error::usage("the public key cannot be used").because(error))?;
-        Ok(Self(der))
-    }
-
-    /// The key's id: SHA-256 of its SubjectPublicKeyInfo.
-    #[must_use]
-    pub fn id(&self) -> Digest {
-        Digest::of(self.0.as_bytes())
-    }
-
-    /// The PEM form.
-    #[must_use]
-    pub fn to_pem(&self) -> String {
-        self.0.to_pem().replace("\r\n", "\n")
-    }
-
-    /// What a bundle names the key by.
-    fn hint(&self) -> String {
-        let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, self.0.as_bytes());
-        STANDARD.encode(hash.as_ref())
-    }
-}
 
 /// Who a signature says that it is from. Nothing of it is proven before the signature is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,7 +84,7 @@ impl Envelope {
     /// # Errors
     /// [`Kind::Signature`] if the key did not make this signature.
     pub fn verify(&self, key: &PublicKey) -> Result<&[u8]> {
-        VerificationKey::from_spki(&key.0)
+        VerificationKey::from_spki(key.der())
             .and_then(|key| key.verify(self.dsse.pae(), &self.dsse.signature.sig))
             .map_err(|error| Error::new(Kind::Signature, format!("key {} did not make this signature", key.id())).because(error))?;
         Ok(self.dsse.payload.as_bytes())
@@ -140,18 +97,4 @@ fn claim_of(hint: &str) -> Claim {
         format!("sha256:{hex}").parse().ok()
     });
     id.map_or_else(|| Claim::OtherKey(hint.chars().take(100).collect()), Claim::Key)
-}
-
-/// Puts a statement and its signature by a key into a bundle. `sign` is handed the bytes to be signed.
-///
-/// # Errors
-/// What `sign` says; [`Kind::Internal`] if the bundle has no JSON form.
-pub fn seal(statement: &[u8], key: &PublicKey, sign: impl FnOnce(&[u8]) -> Result<Vec<u8>>) -> Result<Vec<u8>> {
-    let signature = sign(&pae(PAYLOAD_TYPE, statement))?;
-    let signature = DsseSignature::new(SignatureBytes::new(signature), KeyId::default());
-    let dsse = DsseEnvelope::new(PAYLOAD_TYPE, PayloadBytes::from_bytes(statement), signature);
-    let material = VerificationMaterialV03::PublicKey { hint: key.hint() };
-    let bundle = BundleV03::new(material, SignatureContent::DsseEnvelope(dsse)).into_bundle();
-    let json = bundle.to_json().map_err(|error| Error::internal("write a Sigstore bundle").because(error))?;
-    Ok(json.into_bytes())
 }

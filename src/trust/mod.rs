@@ -1,0 +1,1 @@
+//! Whom Sigstore's certificates, logs and timestamps are believed to come from.
