@@ -5,13 +5,13 @@ use crate::evidence::PublicKey;
 use crate::evidence::sigstore::{Claim, Envelope};
 use crate::evidence::statement::Statement;
 use crate::trust;
-use crate::verify::Expected;
 use crate::verify::case::{Candidate, Case, Finding, Signed};
 
 pub(super) fn run(case: &mut Case) -> Result<Finding> {
-    let Some(keys) = keys(&case.request.expected) else {
+    if case.integrity_only() {
         return Ok(Finding::NotRun("only integrity was asked for; nobody vouches for this".to_owned()));
-    };
+    }
+    let keys: Vec<PublicKey> = case.request.expected.keys().into_iter().cloned().collect();
     if case.candidates.is_empty() {
         return Err(Error::new(Kind::Unsigned, "there is no signature")
             .hint("sign and publish it: seatrial evidence publish DIR --key KEY --push REPOSITORY"));
@@ -44,14 +44,6 @@ pub(super) fn run(case: &mut Case) -> Result<Finding> {
         Some(error) if error.kind() == Kind::Signature || case.others.len() == case.candidates.len() => Err(error),
         // Whose it is decides the next stage; it cannot be verified without their key.
         _ => Ok(Finding::NotRun(format!("signed with {}, which is not at hand", case.others.join(", ")))),
-    }
-}
-
-/// The keys that are expected; none if no signature is.
-fn keys(expected: &Expected) -> Option<Vec<PublicKey>> {
-    match expected {
-        Expected::Key(key) => Some(vec![key.clone()]),
-        Expected::IntegrityOnly => None,
     }
 }
 
