@@ -45,7 +45,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("health", "cluster error limits results yaml"),
     ("results", "digest error exit limits snapshot"),
     ("cncf", "error results ui"),
-    ("evidence", "digest error exit files limits recipe results snapshot yaml"),
+    ("evidence", "constraints digest error exit facts files limits recipe results snapshot yaml"),
     ("sign", "digest error evidence files limits"),
     ("registry", "digest error limits"),
     ("publish", "digest error evidence files limits recipe registry sign"),

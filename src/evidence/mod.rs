@@ -9,6 +9,8 @@ pub mod manifest;
 pub mod model;
 pub mod oci;
 pub mod pointer;
+pub mod redaction;
+pub mod secrets;
 pub mod signer;
 pub mod sigstore;
 pub mod statement;
@@ -17,6 +19,7 @@ pub use bundle::{Bundle, Files, Inputs};
 pub use manifest::Manifest;
 pub use model::{Evidence, Tool, WorkflowRef};
 pub use pointer::Pointer;
+pub use redaction::Redaction;
 pub use sigstore::PublicKey;
 
 /// The resolved recipe.
