@@ -117,6 +117,8 @@ pub const BUNDLE_FILE_BYTES: u64 = 256 << 20;
 pub const BUNDLE_BYTES: u64 = 1 << 30;
 /// Number of files in a bundle; ours have tens.
 pub const BUNDLE_FILES: usize = 1000;
+/// Pointers that are listed in one go.
+pub const POINTERS: usize = 20_000;
 /// Length of a path in a bundle.
 pub const BUNDLE_PATH: usize = 255;
 

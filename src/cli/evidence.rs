@@ -1,11 +1,11 @@
 //! `seatrial evidence`: work with signed evidence.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum};
 use serde_json::json;
 
-use crate::cli::Cx;
+use crate::cli::{Cx, evidence_aicr, evidence_diff, evidence_digest, evidence_list, evidence_show};
 use crate::error::{Context, Error, Result};
 use crate::evidence::PublicKey;
 use crate::exit::Exit;
@@ -27,6 +27,10 @@ pub struct Args {
 enum Command {
     /// Verify a bundle and its signature, stage by stage.
     Verify(Verify),
+    Show(evidence_show::Args),
+    List(evidence_list::Args),
+    Diff(evidence_diff::Args),
+    Digest(evidence_digest::Args),
     /// Push a bundle, sign it, attach the signature, and write the pointer.
     Publish(Publish),
     /// Make a key pair: seatrial.key and seatrial.pub.
@@ -103,12 +107,19 @@ enum Format {
 pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
     match args.command {
         Command::Verify(args) => verify(args, &cx.ui).await,
+        Command::Show(args) => evidence_show::exec(args, &cx.ui).await,
+        Command::List(args) => evidence_list::exec(&args, &cx.ui),
+        Command::Diff(args) => evidence_diff::exec(args, &cx.ui).await,
+        Command::Digest(args) => evidence_digest::exec(&args, &cx.ui),
         Command::Publish(args) => publish(args, &cx.ui).await,
         Command::Keygen(args) => keygen(&args, &cx.ui),
     }
 }
 
 async fn verify(args: Verify, ui: &Ui) -> Result<Exit> {
+    if let Some(exit) = evidence_aicr::verify(Path::new(&args.input), ui)? {
+        return Ok(exit);
+    }
     let expected = match (&args.key, args.integrity_only) {
         (Some(path), _) => {
             let text = files::read_text(path, limits::DOCUMENT_BYTES).context("read the public key")?;

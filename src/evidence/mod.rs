@@ -2,6 +2,7 @@
 //!
 //! Everything here is a pure function from bytes to bytes, except reading and writing a bundle's directory.
 
+pub mod aicr;
 pub mod bom;
 pub mod bundle;
 pub mod directory;
@@ -14,6 +15,7 @@ pub mod secrets;
 pub mod signer;
 pub mod sigstore;
 pub mod statement;
+pub mod tree;
 
 pub use bundle::{Bundle, Files, Inputs};
 pub use manifest::Manifest;

@@ -9,6 +9,7 @@ mod freshness;
 mod identity;
 mod locate;
 mod manifest;
+mod open;
 mod replay;
 mod report;
 mod results;
@@ -25,6 +26,7 @@ use crate::evidence::{Evidence, PublicKey};
 use crate::exit::Exit;
 use crate::registry;
 use case::{Case, Finding};
+pub use open::{Opened, open};
 pub use report::{Claimed, StageReport, Status, Time, VerifiedFacts, VerifyReport, Word};
 
 /// What to verify, and against what.
