@@ -4,6 +4,8 @@
 mod cli;
 #[path = "evidence/documents.rs"]
 mod documents;
+#[path = "evidence/forgeries.rs"]
+mod forgeries;
 #[path = "evidence/lies.rs"]
 mod lies;
 #[path = "evidence/mutation.rs"]
@@ -15,11 +17,15 @@ mod fault_proxy;
 mod killed;
 #[path = "evidence/packed.rs"]
 mod packed;
+#[path = "evidence/policy.rs"]
+mod policy;
 #[path = "evidence/published.rs"]
 mod published;
 #[expect(dead_code, reason = "the registry tests use more of it")]
 #[path = "support/registry.rs"]
 mod registry_server;
+#[path = "evidence/redaction.rs"]
+mod redaction;
 #[path = "evidence/resumed.rs"]
 mod resumed;
 #[path = "evidence/round_trip.rs"]

@@ -1,15 +1,12 @@
 //! `seatrial preflight`: whether a run may do what it will do, without doing it.
 
-use std::path::PathBuf;
-
-use crate::cli::registry::RegistryArgs;
+use crate::cli::publishing::PublishArgs;
 use crate::cli::selection::Selection;
 use crate::cli::{Cx, Format};
 use crate::cluster::scratch;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
-use crate::steps::Publishing;
-use crate::{limits, preflight, sign};
+use crate::{limits, preflight};
 
 /// Ask beforehand what a run will need: permissions, admission, room under quotas, the registry, the key. Creates nothing.
 ///
@@ -19,14 +16,8 @@ use crate::{limits, preflight, sign};
 pub struct Args {
     #[command(flatten)]
     selection: Selection,
-    /// The private key that will sign the evidence.
-    #[arg(long, value_name = "FILE", env = "SEATRIAL_KEY")]
-    key: Option<PathBuf>,
-    /// The repository that will take the evidence.
-    #[arg(long, value_name = "REPOSITORY[:TAG]", env = "SEATRIAL_PUSH")]
-    push: Option<String>,
     #[command(flatten)]
-    registry: RegistryArgs,
+    publish: PublishArgs,
     /// Print the findings to standard output in this format.
     #[arg(short = 't', long, value_enum)]
     format: Option<Format>,
@@ -39,9 +30,8 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
         Some(recipe) => recipe,
         None => cx.global.catalog()?.fitting(&look)?,
     };
-    let signing = args.key.map(sign::Options::key);
-    let publishing = Publishing { signing, push: args.push, registry: args.registry.options(), ..Publishing::default() };
-    let inputs = args.selection.inputs(workflow, recipe, publishing)?;
+    let publishing = args.publish.publishing(None);
+    let inputs = args.selection.inputs(workflow, recipe, publishing?)?;
     let place = scratch::Place {
         run: "preflight".to_owned(),
         namespace: args.selection.namespace.clone(),

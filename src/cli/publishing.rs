@@ -3,21 +3,23 @@
 use std::path::PathBuf;
 
 use crate::cli::registry::RegistryArgs;
+use crate::cli::signing::SigningArgs;
 use crate::error::Result;
+use crate::evidence::redaction::Policy;
 use crate::sign::{self, Signer};
 use crate::steps::Publishing;
 
 /// Who signs evidence, and where it goes.
 #[derive(Clone, Debug, clap::Args)]
 pub struct PublishArgs {
-    /// The private key that signs the evidence: ECDSA P-256, PKCS#8 PEM; SEATRIAL_KEY_PASSPHRASE opens an encrypted one.
-    #[arg(long, value_name = "FILE", env = "SEATRIAL_KEY", group = "signer")]
-    key: Option<PathBuf>,
-    /// Sign nothing: what is pushed is pending until `seatrial evidence sign` has finished it.
-    #[arg(long, group = "signer", conflicts_with = "key")]
+    #[command(flatten)]
+    signing: SigningArgs,
+    /// Sign nothing, whatever the environment offers: what is pushed is pending until `seatrial evidence sign` has finished it.
+    #[arg(long)]
     no_sign: bool,
-    /// The repository that takes the evidence, e.g. ghcr.io/example/evidence; a tag is made of recipe and content digest unless one is named.
-    #[arg(long, value_name = "REPOSITORY[:TAG]", env = "SEATRIAL_PUSH", requires = "signer")]
+    /// The repository that takes the evidence, e.g. ghcr.io/example/evidence, under a tag made of recipe and content digest, or the one that is named.
+    /// Without --key it is signed by an identity token.
+    #[arg(long, value_name = "REPOSITORY[:TAG]", env = "SEATRIAL_PUSH")]
     pub push: Option<String>,
     /// Move the tag, if it names something else.
     #[arg(long)]
@@ -27,10 +29,13 @@ pub struct PublishArgs {
     /// The folder under which the pointer file is written.
     #[arg(long, value_name = "DIR", default_value = "evidence", env = "SEATRIAL_POINTER_DIR")]
     pointer_dir: PathBuf,
+    /// What the evidence may hold: `minimal`, `full`, or a file with a redaction policy.
+    #[arg(long, value_name = "POLICY", default_value = "minimal", env = "SEATRIAL_REDACTION")]
+    redaction: String,
 }
 
 impl PublishArgs {
-    /// Reads the key once, to be thrown away: better now than after an hour of tests.
+    /// Reads keys and settings once, to be thrown away: better now than after an hour of tests.
     ///
     /// # Errors
     /// As [`Signer::new`].
@@ -39,19 +44,23 @@ impl PublishArgs {
     }
 
     fn signing(&self) -> Option<sign::Options> {
-        self.key.clone().map(sign::Options::key)
+        let wanted = self.signing.named() || self.push.is_some();
+        (wanted && !self.no_sign).then(|| self.signing.options())
     }
 
     /// Where evidence goes, with the bundle in this directory, or in the run's own.
-    #[must_use]
-    pub fn publishing(&self, bundle: Option<PathBuf>) -> Publishing {
-        Publishing {
+    ///
+    /// # Errors
+    /// A usage error if the redaction policy cannot be read.
+    pub fn publishing(&self, bundle: Option<PathBuf>) -> Result<Publishing> {
+        Ok(Publishing {
             bundle,
             signing: self.signing(),
             push: self.push.clone(),
             registry: self.registry.options(),
             move_tag: self.move_tag,
             pointers: self.pointer_dir.clone(),
-        }
+            redaction: Some(Policy::read(&self.redaction)?),
+        })
     }
 }

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use crate::cli::registry::RegistryArgs;
+use crate::cli::signing::SigningArgs;
 use crate::error::Result;
 use crate::exit::Exit;
 use crate::publish::pack::{self, Moved};
 use crate::publish::{self, Published, Target};
-use crate::sign::{self, Signer};
+use crate::sign::Signer;
 use crate::ui::{Ui, printable};
 
 /// Where a bundle is published.
@@ -56,10 +57,9 @@ pub struct Publish {
     /// The bundle's directory.
     #[arg(value_name = "DIR")]
     folder: PathBuf,
-    /// The private key: ECDSA P-256, PKCS#8 PEM; the passphrase of an encrypted one comes from SEATRIAL_KEY_PASSPHRASE.
-    #[arg(long, env = "SEATRIAL_KEY", value_name = "KEY", required_unless_present = "no_sign")]
-    key: Option<PathBuf>,
-    /// Sign nothing: the pointer is pending until `seatrial evidence sign` has finished it.
+    #[command(flatten)]
+    signing: SigningArgs,
+    /// Sign nothing, whatever the environment offers: the pointer is pending until `seatrial evidence sign` has finished it.
     #[arg(long)]
     no_sign: bool,
     #[command(flatten)]
@@ -75,9 +75,8 @@ pub struct Sign {
     /// A pointer file, or a bundle's directory.
     #[arg(value_name = "POINTER|DIR")]
     input: PathBuf,
-    /// The private key: ECDSA P-256, PKCS#8 PEM; the passphrase of an encrypted one comes from SEATRIAL_KEY_PASSPHRASE.
-    #[arg(long, env = "SEATRIAL_KEY", value_name = "KEY")]
-    key: PathBuf,
+    #[command(flatten)]
+    signing: SigningArgs,
     #[command(flatten)]
     registry: RegistryArgs,
 }
@@ -117,10 +116,10 @@ pub(crate) async fn push(args: Push, ui: &Ui) -> Result<Exit> {
 }
 
 pub(crate) async fn publish(args: Publish, ui: &Ui) -> Result<Exit> {
-    let Some(key) = args.key.filter(|_| !args.no_sign) else {
+    if args.no_sign {
         return unsigned(&args.folder, &args.to, ui).await;
-    };
-    let signer = Signer::new(&sign::Options::key(key))?;
+    }
+    let signer = Signer::new(&args.signing.options())?;
     let target = args.to.target()?;
     ui.waiting(&format!("{} to take the bundle and its signature", target.repository));
     let published = publish::publish(&args.folder, &signer, &target).await?;
@@ -137,7 +136,7 @@ async fn unsigned(folder: &std::path::Path, to: &To, ui: &Ui) -> Result<Exit> {
 }
 
 pub(crate) async fn sign(args: Sign, ui: &Ui) -> Result<Exit> {
-    let signer = Signer::new(&sign::Options::key(args.key))?;
+    let signer = Signer::new(&args.signing.options())?;
     if args.input.is_dir() {
         let (parcel, _) = publish::sign(&args.input, &signer).await?;
         let file = args.input.join(crate::evidence::SIGNATURE);

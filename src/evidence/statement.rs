@@ -143,6 +143,13 @@ impl Statement {
         serde_json::from_value(head).map_err(|error| wrong("read the signed statement").because(error))
     }
 
+    /// The name of the recipe that it says was run; nothing if it names none, or several.
+    #[must_use]
+    pub fn recipe(&self) -> Option<&str> {
+        let mut named = self.predicate.configuration.iter().filter_map(|resource| resource.name.strip_prefix("recipe/"));
+        named.next().filter(|_| named.next().is_none())
+    }
+
     /// True if the statement is about something with this digest.
     #[must_use]
     pub fn is_about(&self, digest: &Digest) -> bool {
@@ -202,7 +209,7 @@ fn configuration(files: &Files, evidence: &Evidence, snapshot: Option<&Snapshot>
     if let Some(snapshot) = snapshot {
         all.push(at(SNAPSHOT)?.note("hardware", snapshot.cluster.hardware.word()));
         let images = bom::images(snapshot);
-        all.extend(images.keys().filter_map(|(image, digest)| Some(Resource::new(format!("image/{image}"), digest.as_ref()?))));
+        all.extend(images.keys().filter_map(|image| Some(Resource::new(format!("image/{}", image.written), image.digest.as_ref()?))));
     }
     Ok(all)
 }

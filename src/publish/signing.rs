@@ -97,6 +97,9 @@ pub(super) async fn attach_bytes(parcel: &Parcel, registry: &Registry, signature
     registry.push_blob(&Digest::of(oci::EMPTY), oci::EMPTY).await?;
     // The run's end, not the clock: the same signature always makes the same manifest.
     let referrer = oci::signature(parcel.artifact(), signature, parcel.evidence().finished_at)?;
+    // A tag of its own: registries that collect manifests without one take those in a list of referrers too.
+    let tag = format!("{}.sig-{}", derived_tag(parcel)?, referrer.digest.short());
+    registry.put_manifest(&referrer.bytes, oci::MANIFEST_TYPE, Some(&tag)).await?;
     registry.attach(&parcel.artifact().digest, &referrer.bytes).await
 }
 

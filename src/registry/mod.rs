@@ -93,7 +93,12 @@ impl Registry {
                 .redirect(redirects)
                 .dns_resolver(Arc::new(reach::Resolver(guard.clone())))
                 .tls_certs_merge(authorities.clone())
-                .referer(false);
+                .referer(false)
+                // Digests are of the bytes as they come; unpacked, a few of them could be any number.
+                .no_gzip()
+                .no_brotli()
+                .no_deflate()
+                .no_zstd();
             // A proxy could not reach this machine's own addresses.
             let builder = if local { builder.no_proxy() } else { builder };
             builder.build().map_err(|error| Error::internal(format!("prepare TLS for {}", repository.registry)).because(error))

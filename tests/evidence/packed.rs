@@ -267,3 +267,39 @@ async fn a_hostile_folder_is_refused() {
         assert!(ended.0 == "locate" && [21, 22].contains(&ended.1), "{what}: {ended:?}");
     }
 }
+
+/// The commands of docs/evidence-transport.md, one section after the other, each with a new key and a new bundle.
+#[tokio::test]
+async fn the_commands_of_the_documentation_run() {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/evidence-transport.md")).expect("is there");
+    let blocks: Vec<&str> = text.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(blocks.len(), 4, "a block for each way");
+    for (number, block) in blocks.into_iter().enumerate() {
+        let Some(server) = RegistryServer::start(Flavour::Native) else { return };
+        let signed = Sample::good().signed();
+        let folder = signed.root().join("work");
+        std::fs::create_dir_all(folder.join("out")).expect("is made");
+        std::fs::create_dir_all(folder.join("keys")).expect("is made");
+        if number > 0 {
+            for name in ["seatrial.key", "seatrial.pub"] {
+                std::fs::copy(signed.root().join(name), folder.join("keys").join(name)).expect("is copied");
+            }
+        }
+        std::fs::rename(signed.bundle(), folder.join("out/bundle")).expect("is moved");
+        if number < 3 {
+            std::fs::remove_file(folder.join("out/bundle").join(SIGNATURE)).expect("is removed");
+        }
+        let script = block.replace("ghcr.io/example", &format!("{}/example", server.address));
+        let program = Path::new(env!("CARGO_BIN_EXE_seatrial")).parent().expect("a folder");
+        let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap_or_default());
+        let run = Command::new("sh")
+            .args(["-euc", &script])
+            .current_dir(&folder)
+            .env_clear()
+            .envs([("PATH", path.as_str()), ("SEATRIAL_PLAIN_HTTP", "true")])
+            .env("HOME", &folder)
+            .output()
+            .expect("a shell runs");
+        assert!(run.status.success(), "{script}\n{}", String::from_utf8_lossy(&run.stderr));
+    }
+}

@@ -161,3 +161,36 @@ async fn oras_restores_the_bundle_byte_for_byte() {
     std::fs::copy(signed.bundle().join(seatrial::evidence::SIGNATURE), out.join(seatrial::evidence::SIGNATURE)).expect("is copied");
     assert_eq!(ends(&out.display().to_string(), &signed).await, (String::new(), 0));
 }
+
+#[tokio::test]
+async fn a_signature_as_cosign_lists_it_is_found_and_a_lost_entry_loses_nothing() {
+    let Some(server) = RegistryServer::start(Flavour::NoReferrers) else { return };
+    let signed = Sample::good().signed();
+    let target = target(&server, &signed);
+    let registry = open(&target);
+    let parcel = Parcel::of(&Sample::good().bundle()).expect("a parcel");
+    let digest = push(&parcel, &registry, "v1", false).await.expect("is pushed");
+    let input = format!("oci://{}@{digest}", target.repository);
+    let bytes = std::fs::read(signed.bundle().join(seatrial::evidence::SIGNATURE)).expect("is there");
+    registry.push_blob(&Digest::of(&bytes), &bytes).await.expect("is pushed");
+    // Neither the manifest nor the list says what it is, but for the layer.
+    let (empty, kind) = ("application/vnd.oci.empty.v1+json", "application/vnd.dev.sigstore.bundle.v0.3+json");
+    let manifest = serde_json::json!({
+        "schemaVersion": 2, "mediaType": oci::MANIFEST_TYPE, "config": {"mediaType": empty, "digest": Digest::of(oci::EMPTY), "size": 2},
+        "layers": [{"mediaType": kind, "digest": Digest::of(&bytes), "size": bytes.len()}],
+        "subject": {"mediaType": oci::MANIFEST_TYPE, "digest": digest, "size": parcel.artifact().bytes.len()},
+    })
+    .to_string();
+    let attached = registry.put_manifest(manifest.as_bytes(), oci::MANIFEST_TYPE, None).await.expect("is put");
+    let (index, tag) = ("application/vnd.oci.image.index.v1+json", format!("sha256-{}", digest.hex()));
+    let entry = serde_json::json!({"mediaType": oci::MANIFEST_TYPE, "digest": attached, "size": manifest.len(), "artifactType": empty});
+    let list =
+        |entries: &[&serde_json::Value]| serde_json::json!({"schemaVersion": 2, "mediaType": index, "manifests": entries}).to_string();
+    registry.put_manifest(list(&[&entry]).as_bytes(), index, Some(&tag)).await.expect("is put");
+    assert_eq!(ends(&input, &signed).await, (String::new(), 0));
+
+    let published = publish(&signed.bundle(), &signed.signer, &target).await.expect("is published");
+    registry.put_manifest(list(&[]).as_bytes(), index, Some(&tag)).await.expect("another client overwrites the list");
+    assert_eq!(ends(&input, &signed).await, ("signature".to_owned(), 10));
+    assert_eq!(ends(&published.pointer.display().to_string(), &signed).await, (String::new(), 0));
+}

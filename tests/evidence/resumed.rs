@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use seatrial::evidence::{Parcel, Pointer, SIGNATURE};
+use seatrial::error::Kind;
+use seatrial::evidence::{Parcel, Pointer, SIGNATURE, oci};
 use seatrial::publish::{self, derived_tag};
 use seatrial::registry::{Options, Registry};
 
@@ -100,6 +101,7 @@ async fn publishing_that_is_killed_at_any_step_is_finished_by_the_next_command()
             ("PUT", "/manifests/sim-h100-"),
             // The look for signatures that are there; after it one is made.
             ("GET", "/referrers/"),
+            ("PUT", ".sig-"),
             ("PUT", "/manifests/sha256:"),
             // It is stored, and nobody has been told.
             ("GET", "/manifests/sha256:"),
@@ -263,3 +265,26 @@ async fn two_signers_at_once_are_both_in_the_pointer() {
         assert_eq!(ended(&verify_with(&path.display().to_string(), signed.key()).await), (String::new(), 0));
     }
 }
+
+#[tokio::test]
+async fn a_registry_that_collects_what_has_no_tag_keeps_bundle_and_signature() {
+    let Some(mut server) = RegistryServer::start(Flavour::Docker) else { return };
+    let place = Place::new(&server.address);
+    place.runs(&place.publish(&place.repository()), 0);
+    let digest = place.read().bundle.digest;
+    let options = Options { plain_http: true, docker_config: Some("/nonexistent".into()), ..Options::default() };
+    let open = |address: &str| Registry::open(&format!("{address}/team/evidence").parse().expect("a name"), &options).expect("opens");
+    let stray = open(&server.address).put_manifest(STRAY.as_bytes(), oci::MANIFEST_TYPE, None).await.expect("is put");
+    server.collect_garbage();
+    let error = open(&server.address).get_manifest(&stray).await.expect_err("it has no tag");
+    assert_eq!(error.kind(), Kind::NotFound, "{}", error.chain());
+    let input = format!("oci://{}/team/evidence@{digest}", server.address);
+    assert_eq!(ended(&verify_with(&input, place.signed.key()).await), (String::new(), 0));
+}
+
+/// A manifest of blobs that every bundle has.
+const STRAY: &str = concat!(
+    r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","artifactType":"text/stray","config":{"#,
+    r#""mediaType":"application/vnd.oci.empty.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","#,
+    r#""size":2},"layers":[]}"#
+);
