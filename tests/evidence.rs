@@ -4,6 +4,8 @@
 mod cli;
 #[path = "evidence/documents.rs"]
 mod documents;
+#[path = "evidence/fields.rs"]
+mod fields;
 #[path = "evidence/forgeries.rs"]
 mod forgeries;
 #[path = "evidence/lies.rs"]
