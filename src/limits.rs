@@ -2,6 +2,15 @@
 
 use std::time::Duration;
 
+/// One request to a Sigstore service: a log answers once it has published a checkpoint, which takes seconds.
+pub const SIGSTORE_REQUEST: Duration = Duration::from_secs(60);
+/// A command that signs: somebody may have to touch a token.
+pub const SIGNER_COMMAND: Duration = Duration::from_secs(180);
+/// What a command that signs may write; a signature of the largest kind in use, in base64, has some 6 KB.
+pub const SIGNER_OUTPUT_BYTES: u64 = 64 << 10;
+/// Memory to open a key in cosign's form; cosign's own take 64 MiB.
+pub const KEY_MEMORY: u64 = 256 << 20;
+
 /// A file that we parse whole (recipe, workflow, pointer, policy, chainsaw test): 1 MiB holds any real one, many times over.
 pub const DOCUMENT_BYTES: u64 = 1 << 20;
 /// A snapshot: 10,000 nodes with 8 GPUs each are about 60 MB.
@@ -164,3 +173,10 @@ pub const FACTS_PIECE: usize = 6 << 10;
 pub const FACTS_PIECES: usize = 4096;
 /// What is read of a log that holds facts: all pieces in their base64 form, and room for other lines.
 pub const FACTS_LOG_BYTES: u64 = 40 << 20;
+
+/// How long a cluster must stay as it is to be at rest: node controllers look every 5 s, so two of their rounds.
+pub const CONVERGENCE_DWELL: Duration = Duration::from_secs(10);
+/// The longest wait for a cluster to come to rest.
+pub const CONVERGENCE: Duration = Duration::from_secs(180);
+/// How often a cluster that comes to rest is looked at.
+pub const CONVERGENCE_LOOK: Duration = Duration::from_secs(1);

@@ -19,6 +19,8 @@ mod published;
 #[expect(dead_code, reason = "the registry tests use more of it")]
 #[path = "support/registry.rs"]
 mod registry_server;
+#[path = "evidence/redaction.rs"]
+mod redaction;
 #[path = "evidence/round_trip.rs"]
 mod round_trip;
 #[path = "evidence/sample.rs"]

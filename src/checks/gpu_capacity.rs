@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::checks::{Check, Cx, Fidelity, Phase};
+use crate::checks::{Check, Cx, Fidelity, Phase, no_more};
 use crate::cluster::{Access, Query};
 use crate::error::{Context, Result};
 use crate::results::{ErrorReason, Outcome};
@@ -17,6 +17,7 @@ pub(super) static CHECK: Check = Check {
     phase: Phase::Conformance,
     gpus: 0,
     access: &[Access::read("", "nodes"), Access::read("resource.k8s.io", "resourceslices")],
+    reads: no_more,
     timeout: Duration::from_secs(60),
     fidelity: Fidelity::Api,
     behavioural: false,
@@ -91,11 +92,12 @@ fn judge(nodes: &[Node], pools: &[Pool], vendor: &Vendor) -> Outcome {
             Outcome::pass(format!("{total} GPUs on {} nodes, every advertiser agrees{disclosed}", gpu_nodes.len()))
         }
     };
-    outcome.seen("nodes", names, gpu_nodes.len()).asserted(compared - wrong.len(), compared).measured(
-        "gpus",
-        gpu_nodes.iter().map(|node| node.gpus.usable()).sum::<u64>() as f64,
-        "1",
-    )
+    let each = gpu_nodes.iter().map(|node| (node.name.clone(), node.gpus.usable() as f64));
+    outcome
+        .seen("nodes", names, gpu_nodes.len())
+        .asserted(compared - wrong.len(), compared)
+        .measured("gpus", gpu_nodes.iter().map(|node| node.gpus.usable()).sum::<u64>() as f64, "1")
+        .sampled(each)
 }
 
 /// The statements that one node allows: does it hold, what is wrong if not, what to do then.

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde_json::json;
 
-use crate::cli::{Cx, evidence_verify};
+use crate::cli::signing::SigningArgs;
+use crate::cli::{Cx, evidence_diff, evidence_digest, evidence_list, evidence_show, evidence_verify};
 use crate::error::Result;
 use crate::exit::Exit;
 use crate::publish::{self, Target};
@@ -23,6 +24,10 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     Verify(Box<evidence_verify::Verify>),
+    Show(evidence_show::Args),
+    List(evidence_list::Args),
+    Diff(evidence_diff::Args),
+    Digest(evidence_digest::Args),
     /// Push a bundle, sign it, attach the signature, and write the pointer.
     Publish(Publish),
     /// Make a key pair: seatrial.key and seatrial.pub.
@@ -37,9 +42,8 @@ struct Publish {
     /// The bundle's directory.
     #[arg(value_name = "DIR")]
     folder: PathBuf,
-    /// The private key: ECDSA P-256, PKCS#8 PEM; the passphrase of an encrypted one comes from SEATRIAL_KEY_PASSPHRASE.
-    #[arg(long, env = "SEATRIAL_KEY", value_name = "KEY")]
-    key: PathBuf,
+    #[command(flatten)]
+    signing: SigningArgs,
     /// The repository to push to, e.g. ghcr.io/example/evidence.
     #[arg(long, env = "SEATRIAL_PUSH", value_name = "REPOSITORY")]
     push: String,
@@ -64,13 +68,17 @@ struct Keygen {
 pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
     match args.command {
         Command::Verify(args) => evidence_verify::exec(*args, &cx).await,
+        Command::Show(args) => evidence_show::exec(args, &cx.ui).await,
+        Command::List(args) => evidence_list::exec(&args, &cx.ui),
+        Command::Diff(args) => evidence_diff::exec(args, &cx.ui).await,
+        Command::Digest(args) => evidence_digest::exec(&args, &cx.ui),
         Command::Publish(args) => publish(args, &cx.ui).await,
         Command::Keygen(args) => keygen(&args, &cx.ui),
     }
 }
 
 async fn publish(args: Publish, ui: &Ui) -> Result<Exit> {
-    let signer = sign::Signer::new(&sign::Options::key(args.key))?;
+    let signer = sign::Signer::new(&args.signing.options())?;
     let registry = registry::Options { plain_http: args.plain_http, ..registry::Options::default() };
     let target = Target { repository: args.push.parse()?, registry, pointers: args.pointer_dir };
     ui.waiting(&format!("push to {}", target.repository));

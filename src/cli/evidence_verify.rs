@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::ValueEnum;
 use serde_json::json;
 
-use crate::cli::Cx;
+use crate::cli::{Cx, evidence_aicr};
 use crate::error::{Context, Error, Result};
 use crate::evidence::PublicKey;
 use crate::exit::Exit;
@@ -15,7 +15,7 @@ use crate::reason::Reason;
 use crate::registry;
 use crate::ui::{Tone, Ui, printable};
 use crate::verify::{self, Expected, Request, Status, VerifyReport, VerifyReportList, Word, many, markdown};
-use crate::{files, limits};
+use crate::{files, limits, trust};
 
 /// The policy of a repository, where `seatrial` looks for one to name it. It is never used without being named.
 const USUAL_POLICY: &str = "evidence/policy.yaml";
@@ -37,6 +37,9 @@ pub(super) struct Verify {
     inputs: Vec<String>,
     #[command(flatten)]
     signers: Signers,
+    /// The trusted root of a private Sigstore, beside the public-good instance's. Repeatable.
+    #[arg(long = "trusted-root", value_name = "FILE", env = "SEATRIAL_TRUSTED_ROOT")]
+    trusted_roots: Vec<PathBuf>,
     /// The recipe of today, by name or file: the evidence must still be about what it asks for.
     #[arg(short, long, value_name = "NAME|FILE")]
     recipe: Option<String>,
@@ -124,15 +127,22 @@ impl Signers {
 }
 
 pub(super) async fn exec(args: Verify, cx: &Cx) -> Result<Exit> {
+    if let [input] = args.inputs.as_slice()
+        && let Some(exit) = evidence_aicr::verify(Path::new(input), &cx.ui)?
+    {
+        return Ok(exit);
+    }
     let expected = args.signers.expected()?;
     let recipe = match &args.recipe {
         Some(recipe) => Some(Arc::new(cx.read_recipe(recipe).await?.recipe)),
         None => None,
     };
     let registry = registry::Options { plain_http: args.plain_http, ..registry::Options::default() };
+    let root = trust::Root::with_files(&args.trusted_roots)?;
     let request = |input: String| Request {
         recipe: recipe.clone(),
         explain: args.explain,
+        root: root.clone(),
         ..Request::new(input, expected.clone(), registry.clone())
     };
     let mut inputs = Vec::new();

@@ -10,6 +10,7 @@ use pkcs8::pkcs5::{pbes2, scrypt};
 
 use crate::error::{Context, Error, Result};
 use crate::evidence::PublicKey;
+use crate::sign::cosign;
 use crate::{files, limits};
 
 /// The environment variables that may hold the passphrase of a key, in the order in which they are looked at.
@@ -64,8 +65,7 @@ impl LocalKey {
             "EC PRIVATE KEY" => Self::from_der(block.contents()),
             "PUBLIC KEY" => Err(Error::usage("it is a public key; signing needs the private one")),
             tag if tag.ends_with("SIGSTORE PRIVATE KEY") || tag.ends_with("COSIGN PRIVATE KEY") => {
-                Err(Error::usage("it is a key in cosign's own encrypted form, which only cosign reads")
-                    .hint("`seatrial evidence keygen --out DIR` makes a key pair; cosign can import it"))
+                Self::from_der(&cosign::decrypt(block.contents(), wanted(passphrase)?)?)
             }
             tag => Err(Error::usage(format!("it is a PEM block `{}`, not a private key", tag.escape_debug()))),
         }
@@ -97,17 +97,22 @@ impl LocalKey {
     }
 }
 
+fn passphrase_hint() -> String {
+    format!("put the passphrase into the environment variable {}", PASSPHRASE_VARIABLES[0])
+}
+
+fn wanted(passphrase: Option<&str>) -> Result<&str> {
+    passphrase.ok_or_else(|| Error::usage("the key is encrypted and there is no passphrase").hint(passphrase_hint()))
+}
+
 fn decrypt(der: &[u8], passphrase: Option<&str>) -> Result<Vec<u8>> {
-    let hint = format!("put the passphrase into the environment variable {}", PASSPHRASE_VARIABLES[0]);
-    let Some(passphrase) = passphrase else {
-        return Err(Error::usage("the key is encrypted and there is no passphrase").hint(hint));
-    };
+    let passphrase = wanted(passphrase)?;
     let encrypted = EncryptedPrivateKeyInfo::try_from(der)
         .map_err(|error| Error::usage("the encrypted key is malformed").because(error.to_string()))?;
     let plain = encrypted.decrypt(passphrase).map_err(|error| {
         Error::usage("the key cannot be decrypted: the passphrase is wrong, or the encryption is not one that is supported (PBES2)")
             .because(error.to_string())
-            .hint(hint)
+            .hint(passphrase_hint())
     })?;
     Ok(plain.as_bytes().to_vec())
 }

@@ -12,6 +12,7 @@ mod locate;
 mod manifest;
 pub mod many;
 pub mod markdown;
+mod open;
 mod replay;
 mod report;
 mod results;
@@ -32,9 +33,11 @@ use crate::policy::Policy;
 use crate::reason::Reason;
 use crate::recipe::Recipe;
 use crate::registry;
+use crate::trust;
 use case::{Case, Finding};
 pub use drift::Change;
 pub use many::VerifyReportList;
+pub use open::{Opened, open};
 pub use report::{Claimed, SignatureReport, StageReport, Status, Time, VerifiedFacts, VerifyReport, Word};
 
 /// What to verify, and against what.
@@ -46,6 +49,8 @@ pub struct Request {
     pub expected: Expected,
     /// How a registry is reached.
     pub registry: registry::Options,
+    /// Whose certificates, logs and timestamps are believed.
+    pub root: trust::Root,
     /// The recipe of today, if the evidence must still be about it.
     pub recipe: Option<Arc<Recipe>>,
     /// The time of the verification.
@@ -58,7 +63,7 @@ impl Request {
     /// What to verify, against whom, now.
     #[must_use]
     pub fn new(input: impl Into<String>, expected: Expected, registry: registry::Options) -> Self {
-        Self { input: input.into(), expected, registry, recipe: None, now: Timestamp::now(), explain: false }
+        Self { input: input.into(), expected, registry, root: trust::Root::default(), recipe: None, now: Timestamp::now(), explain: false }
     }
 }
 

@@ -1,10 +1,10 @@
-//! Stage 3: whether one of the signatures was made by the expected key.
+//! Stage 3: which of the signatures verify: by the expected keys, or by certificates that a trusted root proves.
 
 use crate::error::{Error, Kind, Result};
 use crate::evidence::PublicKey;
-use crate::evidence::signer::{SignedBy, Times};
 use crate::evidence::sigstore::{Claim, Envelope};
 use crate::evidence::statement::Statement;
+use crate::trust;
 use crate::verify::case::{Candidate, Case, Finding, Signed};
 
 pub(super) fn run(case: &mut Case) -> Result<Finding> {
@@ -18,15 +18,19 @@ pub(super) fn run(case: &mut Case) -> Result<Finding> {
     }
     let mut wrong: Option<Error> = None;
     for candidate in &case.candidates {
-        match judge(candidate, &keys) {
-            Ok(Judged::Signed(by, statement)) => case.signed.push(Signed { by, times: Times::default(), statement }),
+        match judge(candidate, &keys, &case.request.root) {
+            Ok(Judged::Signed(signed)) => case.signed.push(*signed),
             Ok(Judged::Other(name)) => case.others.push(name),
-            // A wrong signature says more than an unreadable one.
-            Err(error) if wrong.as_ref().is_none_or(|seen| seen.kind() == Kind::Schema) => wrong = Some(error),
-            Err(_) => {}
+            Err(error) => {
+                case.others.push(format!("{} ({error})", candidate.name));
+                // A wrong signature says more than an unreadable one.
+                if wrong.as_ref().is_none_or(|seen| seen.kind() == Kind::Schema) {
+                    wrong = Some(error);
+                }
+            }
         }
     }
-    // A signature of the right key about something else may be attached here too; one alone is the next stages' to refuse.
+    // A signature of somebody expected about something else may be attached here too; one alone is the next stages' to refuse.
     if let Some(artifact) = &case.artifact
         && case.signed.iter().any(|signed| signed.statement.is_about(artifact))
     {
@@ -37,31 +41,33 @@ pub(super) fn run(case: &mut Case) -> Result<Finding> {
         return Ok(Finding::Ok(format!("DSSE signature of an in-toto statement verifies with {}", by.join(", "))));
     }
     match wrong {
-        Some(error) if error.kind() == Kind::Signature || case.others.is_empty() => Err(error),
+        Some(error) if error.kind() == Kind::Signature || case.others.len() == case.candidates.len() => Err(error),
         // Whose it is decides the next stage; it cannot be verified without their key.
         _ => Ok(Finding::NotRun(format!("signed with {}, which is not at hand", case.others.join(", ")))),
     }
 }
 
 enum Judged {
-    Signed(SignedBy, Statement),
+    Signed(Box<Signed>),
     Other(String),
 }
 
-fn judge(candidate: &Candidate, keys: &[PublicKey]) -> Result<Judged> {
+fn judge(candidate: &Candidate, keys: &[PublicKey], root: &trust::Root) -> Result<Judged> {
     let envelope = Envelope::parse(&candidate.bytes).map_err(|error| error.context(candidate.name.clone()))?;
-    if let Some(key) = keys.iter().find(|key| *envelope.claim() == Claim::Key(key.id())) {
-        let payload = envelope
-            .verify(key)
-            .map_err(|error| error.hint("the signature, or what it signs, was changed after it was made; do not trust this evidence"))?;
-        return Ok(Judged::Signed(SignedBy::Key(key.id()), Statement::parse(payload)?));
-    }
-    if keys.iter().any(|key| envelope.verify(key).is_ok()) {
-        return Err(Error::new(Kind::Signature, format!("{} names another key than the one that made it", candidate.name)));
-    }
-    Ok(Judged::Other(match envelope.claim() {
-        Claim::Key(id) => format!("key {id}"),
-        Claim::OtherKey(name) => format!("key `{}`", name.escape_debug()),
-        Claim::Certificate => "a certificate".to_owned(),
-    }))
+    let changed = "the signature, or what it signs, was changed after it was made; do not trust this evidence";
+    let proven = match envelope.claim() {
+        Claim::Certificate => envelope.prove_by_certificate(root)?,
+        Claim::Key(id) => match keys.iter().find(|key| key.id() == *id) {
+            Some(key) => envelope.prove_by_key(key, root).map_err(|error| error.hint(changed))?,
+            None if keys.iter().any(|key| envelope.verify(key).is_ok()) => return Err(misnamed(candidate)),
+            None => return Ok(Judged::Other(format!("key {id}"))),
+        },
+        Claim::OtherKey(_) if keys.iter().any(|key| envelope.verify(key).is_ok()) => return Err(misnamed(candidate)),
+        Claim::OtherKey(name) => return Ok(Judged::Other(format!("key `{}`", name.escape_debug()))),
+    };
+    Ok(Judged::Signed(Box::new(Signed { by: proven.by, times: proven.times, statement: Statement::parse(proven.payload)? })))
+}
+
+fn misnamed(candidate: &Candidate) -> Error {
+    Error::new(Kind::Signature, format!("{} names another key than the one that made it", candidate.name))
 }

@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use sigstore_crypto::VerificationKey;
+use sigstore_crypto::{KeyAlgorithm, VerificationKey};
 use sigstore_types::DerPublicKey;
 
 use crate::digest::Digest;
@@ -47,6 +47,12 @@ impl PublicKey {
     #[must_use]
     pub fn to_pem(&self) -> String {
         self.0.to_pem().replace("\r\n", "\n")
+    }
+
+    /// True for ECDSA P-256 keys.
+    #[must_use]
+    pub fn is_p256(&self) -> bool {
+        KeyAlgorithm::from_spki(&self.0).is_ok_and(|algorithm| algorithm == KeyAlgorithm::EcdsaP256)
     }
 
     /// The SubjectPublicKeyInfo.

@@ -1,11 +1,12 @@
 //! Sigstore bundles v0.3 of an in-toto statement: reading them, and what they prove.
 
 mod key;
+mod proof;
 mod seal;
+mod shape;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
 use sigstore_crypto::VerificationKey;
 use sigstore_types::bundle::{SignatureContent, VerificationMaterialContent};
 use sigstore_types::{Bundle, DsseEnvelope, MediaType};
@@ -14,14 +15,11 @@ use crate::digest::Digest;
 use crate::error::{Error, Kind, Result};
 
 pub use key::PublicKey;
+pub use proof::Proven;
 pub use seal::{Proofs, seal, to_sign};
 
 /// The payload type of an in-toto statement.
 const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
-/// The fields of a bundle v0.3; the library ignores others, so that a field could be misspelt unseen.
-const FIELDS: &[&str] = &["mediaType", "verificationMaterial", "dsseEnvelope"];
-/// The fields of its verification material.
-const MATERIAL: &[&str] = &["publicKey", "certificate", "tlogEntries", "timestampVerificationData"];
 
 /// Who a signature says that it is from. Nothing of it is proven before the signature is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +37,7 @@ pub enum Claim {
 pub struct Envelope {
     claim: Claim,
     dsse: DsseEnvelope,
+    bundle: Bundle,
 }
 
 impl Envelope {
@@ -49,28 +48,22 @@ impl Envelope {
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         let wrong = |what: &str| Error::new(Kind::Schema, format!("it is not a Sigstore bundle v0.3 of an in-toto statement: {what}"));
         let text = std::str::from_utf8(bytes).map_err(|_| wrong("it is not text"))?;
-        let value: Value = serde_json::from_str(text).map_err(|error| wrong("it is not JSON").because(error))?;
-        let known = |value: &Value, fields: &[&str]| {
-            value.as_object().is_some_and(|object| object.keys().all(|key| fields.contains(&key.as_str())))
-        };
-        if !known(&value, FIELDS) || !known(&value["verificationMaterial"], MATERIAL) {
-            return Err(wrong("it has fields that such a bundle does not have"));
-        }
+        let value = shape::read(text).map_err(|what| wrong(&what))?;
         if value["mediaType"] != MediaType::Bundle0_3.as_str() {
             return Err(wrong("it has another media type"));
         }
         let bundle = Bundle::from_json(text).map_err(|error| wrong("it has another form").because(error))?;
-        let SignatureContent::DsseEnvelope(dsse) = bundle.content else {
+        let SignatureContent::DsseEnvelope(dsse) = bundle.content.clone() else {
             return Err(wrong("it signs a digest, not a statement"));
         };
         if dsse.payload_type != PAYLOAD_TYPE {
             return Err(wrong("it has another payload type"));
         }
-        let claim = match bundle.verification_material.content {
+        let claim = match &bundle.verification_material.content {
             VerificationMaterialContent::PublicKey(key) => claim_of(&key.hint),
             _ => Claim::Certificate,
         };
-        Ok(Self { claim, dsse })
+        Ok(Self { claim, dsse, bundle })
     }
 
     /// Who it says that it is from.
@@ -79,7 +72,7 @@ impl Envelope {
         &self.claim
     }
 
-    /// Verifies the signature and hands out what was signed.
+    /// Verifies the signature alone, without what logs and clocks say of it, and hands out what was signed.
     ///
     /// # Errors
     /// [`Kind::Signature`] if the key did not make this signature.
