@@ -4,6 +4,7 @@ pub mod cleanup;
 pub mod completions;
 pub mod config;
 pub mod evidence;
+mod evidence_verify;
 pub mod explain;
 pub mod list;
 pub mod node_facts;
@@ -12,6 +13,7 @@ pub mod man;
 mod parse;
 pub mod plan;
 pub mod pods;
+pub mod policy;
 pub mod preflight;
 pub mod publishing;
 pub mod signing;
@@ -85,6 +87,7 @@ enum Command {
     Recipe(Box<recipe::Args>),
     /// Work with signed evidence: verify, publish, make keys.
     Evidence(evidence::Args),
+    Policy(policy::Args),
     /// Start, stop and load a simulated GPU cluster on this machine.
     Sim(sim::Args),
     List(list::Args),
@@ -163,6 +166,7 @@ async fn exec(command: Option<Command>, cx: Cx) -> Result<Exit> {
         Command::Validate(args) => validate::exec(*args, cx).await,
         Command::Recipe(args) => recipe::exec(*args, cx).await,
         Command::Evidence(args) => evidence::exec(args, cx).await,
+        Command::Policy(args) => policy::exec(args, &cx),
         Command::Sim(args) => sim::exec(args, cx).await,
         Command::List(args) => list::exec(args, cx).await,
         Command::Explain(args) => explain::exec(args, cx).await,

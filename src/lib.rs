@@ -11,6 +11,7 @@
 
 pub mod error;
 pub mod exit;
+pub mod reason;
 pub mod limits;
 pub mod digest;
 pub mod files;
@@ -46,4 +47,5 @@ pub mod evidence;
 pub mod sign;
 pub mod registry;
 pub mod publish;
+pub mod policy;
 pub mod verify;

@@ -118,6 +118,14 @@ pub const REFERRER_PAGES: usize = 64;
 pub const MANIFEST_BYTES: u64 = 4 << 20;
 /// A Sigstore bundle; real ones have 5 to 20 KB.
 pub const SIGNATURE_BYTES: u64 = 10 << 20;
+/// Pointers verified at once: ten years of a daily run on 20 clusters.
+pub const POINTERS: usize = 100_000;
+/// Nesting of directories of pointers; ours have one level.
+pub const POINTER_DEPTH: usize = 4;
+/// Pointers verified side by side at least, also on a small machine: most of the time a registry is waited for.
+pub const POINTERS_PARALLEL: usize = 4;
+/// How far the clocks of a cluster and of a timestamp authority may be apart: machines that keep time at all are within seconds.
+pub const CLOCK_SKEW: jiff::SignedDuration = jiff::SignedDuration::from_mins(5);
 /// Signatures looked at for one artifact; more would be a way to make verification slow.
 pub const SIGNATURES: usize = 64;
 /// One file of a bundle.

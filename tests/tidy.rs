@@ -13,6 +13,7 @@ use std::process::Command;
 const LAYERS: &[(&str, &str)] = &[
     ("error", "exit"),
     ("exit", ""),
+    ("reason", "exit"),
     ("limits", ""),
     ("digest", "error"),
     ("files", "error"),
@@ -50,11 +51,16 @@ const LAYERS: &[(&str, &str)] = &[
     ("sign", "digest error evidence files limits trust ui"),
     ("registry", "digest error limits"),
     ("publish", "digest error evidence files limits recipe registry sign"),
-    ("verify", "constraints digest error evidence exit files limits recipe registry results snapshot trust ui yaml"),
+    ("policy", "digest error evidence files limits reason recipe snapshot yaml"),
+    ("verify", "constraints digest error evidence exit files limits policy reason recipe registry results snapshot trust ui yaml"),
 ];
 
 /// What must never be added to a line of [`LAYERS`], whatever else changes.
-const NEVER: &[(&str, &[&str])] = &[("verify", &["cluster", "checks", "steps", "sign"]), ("evidence", &["cluster", "registry", "sign"])];
+const NEVER: &[(&str, &[&str])] = &[
+    ("verify", &["cluster", "checks", "steps", "sign"]),
+    ("policy", &["cluster", "checks", "steps", "sign", "registry"]),
+    ("evidence", &["cluster", "registry", "sign"]),
+];
 
 /// Crates that only one place may use, and why.
 const CRATES: &[(&str, &[&str], &str)] = &[

@@ -4,21 +4,21 @@ use crate::error::{Error, Kind, Result};
 use crate::evidence::PublicKey;
 use crate::evidence::sigstore::{Claim, Envelope};
 use crate::evidence::statement::Statement;
-use crate::trust;
-use crate::verify::Expected;
+use crate::verify::Request;
 use crate::verify::case::{Candidate, Case, Finding, Signed};
 
 pub(super) fn run(case: &mut Case) -> Result<Finding> {
-    let Some(keys) = keys(&case.request.expected) else {
+    if case.integrity_only() {
         return Ok(Finding::NotRun("only integrity was asked for; nobody vouches for this".to_owned()));
-    };
+    }
+    let keys: Vec<PublicKey> = case.request.expected.keys().into_iter().cloned().collect();
     if case.candidates.is_empty() {
         return Err(Error::new(Kind::Unsigned, "there is no signature")
             .hint("sign and publish it: seatrial evidence publish DIR --key KEY --push REPOSITORY"));
     }
     let mut wrong: Option<Error> = None;
     for candidate in &case.candidates {
-        match judge(candidate, &keys, &case.request.root) {
+        match judge(candidate, &keys, &case.request) {
             Ok(Judged::Signed(signed)) => case.signed.push(*signed),
             Ok(Judged::Other(name)) => case.others.push(name),
             Err(error) => {
@@ -47,26 +47,21 @@ pub(super) fn run(case: &mut Case) -> Result<Finding> {
     }
 }
 
-/// The keys that are expected; none if no signature is.
-fn keys(expected: &Expected) -> Option<Vec<PublicKey>> {
-    match expected {
-        Expected::Key(key) => Some(vec![key.clone()]),
-        Expected::IntegrityOnly => None,
-    }
-}
-
 enum Judged {
     Signed(Box<Signed>),
     Other(String),
 }
 
-fn judge(candidate: &Candidate, keys: &[PublicKey], root: &trust::Root) -> Result<Judged> {
+fn judge(candidate: &Candidate, keys: &[PublicKey], request: &Request) -> Result<Judged> {
     let envelope = Envelope::parse(&candidate.bytes).map_err(|error| error.context(candidate.name.clone()))?;
     let changed = "the signature, or what it signs, was changed after it was made; do not trust this evidence";
     let proven = match envelope.claim() {
-        Claim::Certificate => envelope.prove_by_certificate(root)?,
+        Claim::Certificate if !request.expected.accepts_certificates() => {
+            return Ok(Judged::Other("a certificate, and only keys are expected".to_owned()));
+        }
+        Claim::Certificate => envelope.prove_by_certificate(&request.root).map_err(|error| error.context(candidate.name.clone()))?,
         Claim::Key(id) => match keys.iter().find(|key| key.id() == *id) {
-            Some(key) => envelope.prove_by_key(key, root).map_err(|error| error.hint(changed))?,
+            Some(key) => envelope.prove_by_key(key, &request.root).map_err(|error| error.hint(changed))?,
             None if keys.iter().any(|key| envelope.verify(key).is_ok()) => return Err(misnamed(candidate)),
             None => return Ok(Judged::Other(format!("key {id}"))),
         },

@@ -145,7 +145,7 @@ async fn without_a_signature_it_is_unsigned_and_integrity_alone_never_says_verif
 
     for signed in [signed, Sample::good().signed()] {
         let input = signed.bundle().display().to_string();
-        let request = Request { input, expected: verify::Expected::IntegrityOnly, registry: seatrial::registry::Options::default() };
+        let request = Request::new(input, verify::Expected::IntegrityOnly, seatrial::registry::Options::default());
         let verification = verify::verify(request).await;
         assert_eq!(ended(&verification), (String::new(), 0));
         let report = &verification.report;

@@ -160,12 +160,12 @@ impl Signed {
 
 pub(crate) async fn verify_with(input: &str, key: PublicKey) -> Verification {
     let registry = registry::Options { plain_http: true, docker_config: Some("/nonexistent".into()), ..registry::Options::default() };
-    verify::verify(Request { input: input.to_owned(), expected: verify::Expected::Key(key), registry }).await
+    verify::verify(Request::new(input, verify::Expected::key(key), registry)).await
 }
 
 /// The stage that decided, and the exit code.
 pub(crate) fn ended(verification: &Verification) -> (String, u8) {
-    let failed = verification.report.stages.iter().find(|stage| stage.reason.is_some());
+    let failed = verification.report.stages.iter().find(|stage| !stage.reasons.is_empty());
     (failed.map(|stage| stage.name.clone()).unwrap_or_default(), verification.exit.code())
 }
 
