@@ -173,3 +173,10 @@ pub const FACTS_PIECE: usize = 6 << 10;
 pub const FACTS_PIECES: usize = 4096;
 /// What is read of a log that holds facts: all pieces in their base64 form, and room for other lines.
 pub const FACTS_LOG_BYTES: u64 = 40 << 20;
+
+/// How long a cluster must stay as it is to be at rest: node controllers look every 5 s, so two of their rounds.
+pub const CONVERGENCE_DWELL: Duration = Duration::from_secs(10);
+/// The longest wait for a cluster to come to rest.
+pub const CONVERGENCE: Duration = Duration::from_secs(180);
+/// How often a cluster that comes to rest is looked at.
+pub const CONVERGENCE_LOOK: Duration = Duration::from_secs(1);

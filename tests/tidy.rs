@@ -42,7 +42,7 @@ const LAYERS: &[(&str, &str)] = &[
         "steps",
         "checks cluster constraints digest error evidence files health limits node_facts pods progress publish recipe registry results sign snapshot ui vendor workflow",
     ),
-    ("checks", "cluster error limits pods recipe results snapshot ui vendor"),
+    ("checks", "cluster constraints error limits pods recipe results snapshot ui vendor"),
     ("health", "cluster error limits results yaml"),
     ("results", "digest error exit limits snapshot"),
     ("cncf", "error results ui"),
@@ -85,6 +85,7 @@ const CRATES: &[(&str, &[&str], &str)] = &[
 const SLEEPS: &[(&str, &str)] = &[
     ("src/sim/processes.rs", "the end of a process that is not our child gives no signal to wait for"),
     ("src/sim/plane.rs", "a server that starts gives no signal before its port answers"),
+    ("src/checks/convergence.rs", "that nothing changes for a while is what is asked"),
     ("src/engine.rs", "the time that the user gave for everything, raced against the work"),
     ("tests/support/", "as above, for the servers that tests start; every loop there has a deadline"),
 ];

@@ -17,10 +17,11 @@ pub(super) fn run(case: &mut Case) -> Result<Finding> {
             .hint("sign and publish it: seatrial evidence publish DIR --key KEY --push REPOSITORY"));
     }
     let mut wrong: Option<Error> = None;
+    let mut foreign = Vec::new();
     for candidate in &case.candidates {
         match judge(candidate, &keys, &case.request) {
             Ok(Judged::Signed(signed)) => case.signed.push(*signed),
-            Ok(Judged::Other(name)) => case.others.push(name),
+            Ok(Judged::Other(name)) => foreign.push(name),
             Err(error) => {
                 case.others.push(format!("{} ({error})", candidate.name));
                 // A wrong signature says more than an unreadable one.
@@ -30,6 +31,7 @@ pub(super) fn run(case: &mut Case) -> Result<Finding> {
             }
         }
     }
+    case.others.extend(foreign.iter().cloned());
     // A signature of somebody expected about something else may be attached here too; one alone is the next stages' to refuse.
     if let Some(artifact) = &case.artifact
         && case.signed.iter().any(|signed| signed.statement.is_about(artifact))
@@ -41,9 +43,9 @@ pub(super) fn run(case: &mut Case) -> Result<Finding> {
         return Ok(Finding::Ok(format!("DSSE signature of an in-toto statement verifies with {}", by.join(", "))));
     }
     match wrong {
-        Some(error) if error.kind() == Kind::Signature || case.others.len() == case.candidates.len() => Err(error),
+        Some(error) if error.kind() == Kind::Signature || foreign.is_empty() => Err(error),
         // Whose it is decides the next stage; it cannot be verified without their key.
-        _ => Ok(Finding::NotRun(format!("signed with {}, which is not at hand", case.others.join(", ")))),
+        _ => Ok(Finding::NotRun(format!("signed with {}, which is not at hand", foreign.join(", ")))),
     }
 }
 
