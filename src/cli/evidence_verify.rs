@@ -138,7 +138,6 @@ pub(super) async fn exec(args: Verify, cx: &Cx) -> Result<Exit> {
         root: root.clone(),
         recipe: recipe.clone(),
         explain: args.explain,
-        root: root.clone(),
         ..Request::new(input, expected.clone(), registry.clone())
     };
     let mut inputs = Vec::new();

@@ -16,7 +16,9 @@ use crate::ui::{Tone, printable};
 ///
 /// The root of Sigstore's public-good instance is built in, so verification needs no network. `update` fetches it anew.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  seatrial trust show\n  seatrial trust show --trusted-root trusted_root.json -t json\n  seatrial trust update")]
+#[command(
+    after_help = "Examples:\n  seatrial trust show\n  seatrial trust show --trusted-root trusted_root.json -t json\n  seatrial trust update"
+)]
 pub struct Args {
     #[command(subcommand)]
     command: Command,

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use seatrial::evidence::signer::SignedBy;
 use seatrial::evidence::sigstore::Envelope;
 use seatrial::trust::Root;
 use serde_json::{Value, json};
@@ -170,4 +171,27 @@ fn no_change_of_a_keys_signature_with_log_and_clock_is_accepted_that_cosign_refu
     let signed = signed(stack, &["--key", "seatrial.key"]);
     let public = signed.public.display().to_string();
     judge(stack, &signed, true, &["--use-signed-timestamps", "--key", &public]);
+}
+
+#[test]
+fn a_signature_of_the_public_good_instance_is_proven_by_the_built_in_root_and_no_change_of_it_is() {
+    let good: Value = serde_json::from_str(include_str!("../fixtures/sigstore/rekor-v1.sigstore.json")).expect("JSON");
+    let text = good.to_string();
+    let envelope = Envelope::parse(text.as_bytes()).expect("reads");
+    let proven = envelope.prove_by_certificate(&Root::default()).expect("is proven");
+    let SignedBy::Certificate(certificate) = &proven.by else { panic!("{:?}", proven.by) };
+    assert_eq!(certificate.issuer, "https://token.actions.githubusercontent.com");
+    assert_eq!(certificate.claims.source_repository_id.as_deref(), Some("1048392115"));
+    // Rekor v1 promises when it has seen a signature.
+    assert_eq!(proven.times.logged.map(|time| time.as_second()), Some(1_756_728_839));
+    assert!(proven.times.timestamps.is_empty());
+    let mut unnoticed = BTreeSet::new();
+    for (place, _, document) in changes(&good) {
+        let proven =
+            Envelope::parse(document.to_string().as_bytes()).and_then(|changed| changed.prove_by_certificate(&Root::default()).map(drop));
+        if document != good && proven.is_ok() {
+            unnoticed.insert(place);
+        }
+    }
+    assert!(unnoticed.iter().all(|place| UNAUTHENTICATED.contains(&place.as_str())), "{unnoticed:?}");
 }
