@@ -48,6 +48,18 @@ pub fn read_text(path: &Path, limit: u64) -> Result<String> {
 /// # Errors
 /// [`Kind::Io`] if the directory cannot be made or the file cannot be written, e.g. on a full disk; the old file stays.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_as(path, bytes, 0o644)
+}
+
+/// The same for a file that only its owner may read.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_secret(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_as(path, bytes, 0o600)
+}
+
+fn write_as(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let failed = |error: std::io::Error| {
         Error::new(Kind::Io, format!("write {}", path.display()))
@@ -57,8 +69,8 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     fs::create_dir_all(folder).map_err(failed)?;
     let mut partial = tempfile::Builder::new().prefix(".seatrial-").tempfile_in(folder).map_err(failed)?;
     partial.write_all(bytes).map_err(failed)?;
-    // Temporary files are private; what we write is for everyone who may read the directory.
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    // Temporary files are private; most of what we write is for everyone who may read the directory.
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
     partial.as_file().set_permissions(mode).map_err(failed)?;
     partial.persist(path).map_err(|error| failed(error.error))?;
     Ok(())

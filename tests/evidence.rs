@@ -21,6 +21,8 @@ mod registry_server;
 mod keyless;
 #[path = "evidence/proofs.rs"]
 mod proofs;
+#[path = "evidence/redaction.rs"]
+mod redaction;
 #[path = "evidence/round_trip.rs"]
 mod round_trip;
 #[path = "evidence/sample.rs"]

@@ -47,7 +47,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("results", "digest error exit limits snapshot"),
     ("cncf", "error results ui"),
     ("trust", "error files limits"),
-    ("evidence", "digest error exit files limits recipe results snapshot trust yaml"),
+    ("evidence", "constraints digest error exit facts files limits recipe results snapshot trust yaml"),
     ("sign", "digest error evidence files limits trust ui"),
     ("registry", "digest error limits"),
     ("publish", "digest error evidence files limits recipe registry sign"),

@@ -92,11 +92,12 @@ fn judge(nodes: &[Node], pools: &[Pool], vendor: &Vendor) -> Outcome {
             Outcome::pass(format!("{total} GPUs on {} nodes, every advertiser agrees{disclosed}", gpu_nodes.len()))
         }
     };
-    outcome.seen("nodes", names, gpu_nodes.len()).asserted(compared - wrong.len(), compared).measured(
-        "gpus",
-        gpu_nodes.iter().map(|node| node.gpus.usable()).sum::<u64>() as f64,
-        "1",
-    )
+    let each = gpu_nodes.iter().map(|node| (node.name.clone(), node.gpus.usable() as f64));
+    outcome
+        .seen("nodes", names, gpu_nodes.len())
+        .asserted(compared - wrong.len(), compared)
+        .measured("gpus", gpu_nodes.iter().map(|node| node.gpus.usable()).sum::<u64>() as f64, "1")
+        .sampled(each)
 }
 
 /// The statements that one node allows: does it hold, what is wrong if not, what to do then.

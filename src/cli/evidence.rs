@@ -6,7 +6,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use crate::cli::signing::SigningArgs;
-use crate::cli::{Cx, evidence_verify};
+use crate::cli::{Cx, evidence_diff, evidence_digest, evidence_list, evidence_show, evidence_verify};
 use crate::error::Result;
 use crate::exit::Exit;
 use crate::publish::{self, Target};
@@ -24,6 +24,10 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     Verify(Box<evidence_verify::Verify>),
+    Show(evidence_show::Args),
+    List(evidence_list::Args),
+    Diff(evidence_diff::Args),
+    Digest(evidence_digest::Args),
     /// Push a bundle, sign it, attach the signature, and write the pointer.
     Publish(Publish),
     /// Make a key pair: seatrial.key and seatrial.pub.
@@ -64,6 +68,10 @@ struct Keygen {
 pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
     match args.command {
         Command::Verify(args) => evidence_verify::exec(*args, &cx).await,
+        Command::Show(args) => evidence_show::exec(args, &cx.ui).await,
+        Command::List(args) => evidence_list::exec(&args, &cx.ui),
+        Command::Diff(args) => evidence_diff::exec(args, &cx.ui).await,
+        Command::Digest(args) => evidence_digest::exec(&args, &cx.ui),
         Command::Publish(args) => publish(args, &cx.ui).await,
         Command::Keygen(args) => keygen(&args, &cx.ui),
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::ValueEnum;
 use serde_json::json;
 
-use crate::cli::Cx;
+use crate::cli::{Cx, evidence_aicr};
 use crate::error::{Context, Error, Result};
 use crate::evidence::PublicKey;
 use crate::exit::Exit;
@@ -127,6 +127,11 @@ impl Signers {
 }
 
 pub(super) async fn exec(args: Verify, cx: &Cx) -> Result<Exit> {
+    if let [input] = args.inputs.as_slice()
+        && let Some(exit) = evidence_aicr::verify(Path::new(input), &cx.ui)?
+    {
+        return Ok(exit);
+    }
     let expected = args.signers.expected()?;
     let recipe = match &args.recipe {
         Some(recipe) => Some(Arc::new(cx.read_recipe(recipe).await?.recipe)),

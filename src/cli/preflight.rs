@@ -31,7 +31,7 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
         None => cx.global.catalog()?.fitting(&look)?,
     };
     let publishing = args.publish.publishing(None);
-    let inputs = args.selection.inputs(workflow, recipe, publishing)?;
+    let inputs = args.selection.inputs(workflow, recipe, publishing?)?;
     let place = scratch::Place {
         run: "preflight".to_owned(),
         namespace: args.selection.namespace.clone(),

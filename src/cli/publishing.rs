@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::cli::signing::SigningArgs;
 use crate::error::Result;
+use crate::evidence::redaction::Policy;
 use crate::sign::{self, Signer};
 use crate::steps::Publishing;
 
@@ -21,6 +22,9 @@ pub struct PublishArgs {
     /// The folder under which the pointer file is written.
     #[arg(long, value_name = "DIR", default_value = "evidence", env = "SEATRIAL_POINTER_DIR")]
     pointer_dir: PathBuf,
+    /// What the evidence may hold: `minimal`, `full`, or a file with a redaction policy.
+    #[arg(long, value_name = "POLICY", default_value = "minimal", env = "SEATRIAL_REDACTION")]
+    redaction: String,
 }
 
 impl PublishArgs {
@@ -40,14 +44,17 @@ impl PublishArgs {
     }
 
     /// Where evidence goes, with the bundle in this directory, or in the run's own.
-    #[must_use]
-    pub fn publishing(&self, bundle: Option<PathBuf>) -> Publishing {
-        Publishing {
+    ///
+    /// # Errors
+    /// A usage error if the redaction policy cannot be read.
+    pub fn publishing(&self, bundle: Option<PathBuf>) -> Result<Publishing> {
+        Ok(Publishing {
             bundle,
             signing: self.signing(),
             push: self.push.clone(),
             plain_http: self.plain_http,
             pointers: self.pointer_dir.clone(),
-        }
+            redaction: Some(Policy::read(&self.redaction)?),
+        })
     }
 }

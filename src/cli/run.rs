@@ -62,7 +62,7 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
         Some(recipe) => recipe,
         None => cx.global.catalog()?.fitting(&look)?,
     };
-    let inputs = args.selection.inputs(workflow, recipe, args.publish.publishing(None))?;
+    let inputs = args.selection.inputs(workflow, recipe, args.publish.publishing(None)?)?;
     let plan = plan::make(&inputs, Some(look.gpus()))?;
     if let Some(budget) = args.selection.budget() {
         plan.check_budget(budget)?;

@@ -11,6 +11,7 @@ use crate::cluster::{Cluster, scratch};
 use crate::digest::canonical_json;
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
+use crate::evidence::secrets;
 use crate::journal::{Header, Journal};
 use crate::plan::Plan;
 use crate::results::{Report, markdown};
@@ -62,6 +63,10 @@ impl Trial {
     /// If the run cannot start, or its directory cannot be written; verdicts and troubles of steps are in the report.
     pub async fn go(self, cx: &Cx, cluster: &Cluster, look: &Snapshot, wanted: &[reports::Wanted]) -> Result<Report> {
         let Self { title, inputs, plan, header, earlier, out, conduct } = self;
+        // Better now than after an hour of tests.
+        if plan.steps.iter().any(|step| step.id == "collect") {
+            secrets::refuse(&inputs.recipe.recipe)?;
+        }
         progress::head(&cx.ui, &title, &header.run, cluster.context(), look);
         let place = scratch::Place {
             run: header.run.clone(),

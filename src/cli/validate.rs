@@ -269,7 +269,7 @@ impl Args {
             node_facts: self.asked.options(self.pods.options()?)?,
             given,
             settle: Duration::from_secs(self.settle),
-            publishing: self.publish.publishing(self.emit_attestation.clone()),
+            publishing: self.publish.publishing(self.emit_attestation.clone())?,
             ..Inputs::new(workflow, recipe)
         })
     }

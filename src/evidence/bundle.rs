@@ -7,7 +7,8 @@ use serde_json::Value;
 use crate::digest::{Digest, canonical_json};
 use crate::error::{Error, Kind, Result};
 use crate::evidence::{
-    BOM, EVIDENCE, Evidence, MANIFEST, Manifest, PLAN, RECIPE, RESULTS, SIGNATURE, SNAPSHOT, Tool, bom, ctrf_path, oci, statement,
+    BOM, EVIDENCE, Evidence, MANIFEST, Manifest, PLAN, RECIPE, RESULTS, Redaction, SIGNATURE, SNAPSHOT, Tool, bom, ctrf_path, oci, secrets,
+    statement,
 };
 use crate::limits;
 use crate::recipe::Recipe;
@@ -33,6 +34,8 @@ pub struct Inputs<'a> {
     pub workflow: Digest,
     /// The program that made this.
     pub tool: Tool,
+    /// What the bundle may hold of all this.
+    pub redaction: &'a Redaction,
 }
 
 /// A complete bundle, without its signature.
@@ -43,22 +46,25 @@ pub struct Bundle {
 }
 
 impl Bundle {
-    /// Assembles a bundle.
+    /// Assembles a bundle of what redaction leaves of its inputs.
     ///
     /// # Errors
-    /// [`Kind::Internal`] if the inputs do not belong together.
+    /// [`Kind::Internal`] if the inputs do not belong together; [`Kind::Usage`] if the recipe holds a secret, or the policy takes out what a
+    /// constraint of it reads.
     pub fn build(inputs: &Inputs) -> Result<Self> {
-        let report = inputs.report;
         check_inputs(inputs)?;
+        secrets::refuse(inputs.recipe)?;
+        let documents = inputs.redaction.apply(inputs.report, inputs.recipe, inputs.snapshot, inputs.plan)?;
+        let (report, snapshot) = (&documents.report, documents.snapshot.as_ref());
         let mut files = Files::new();
         files.insert(RECIPE.to_owned(), yaml::to_string(inputs.recipe)?.into_bytes());
-        if let Some(snapshot) = inputs.snapshot {
+        if let Some(snapshot) = snapshot {
             files.insert(SNAPSHOT.to_owned(), canonical_json(snapshot)?);
         }
-        files.insert(PLAN.to_owned(), canonical_json(inputs.plan)?);
+        files.insert(PLAN.to_owned(), canonical_json(&documents.plan)?);
         files.insert(RESULTS.to_owned(), canonical_json(report)?);
-        files.insert(BOM.to_owned(), bom::write(inputs.snapshot, &inputs.tool)?);
-        let evidence = Evidence::of(report, inputs.snapshot, inputs.workflow.clone(), inputs.tool.clone());
+        files.insert(BOM.to_owned(), bom::write(snapshot, inputs.recipe, &inputs.tool)?);
+        let evidence = Evidence::of(report, snapshot, inputs.workflow.clone(), inputs.tool.clone(), documents.redacted);
         files.insert(EVIDENCE.to_owned(), canonical_json(&evidence)?);
         for step in &report.steps {
             let tests = report.tests.iter().filter(|test| test.step == step.id);

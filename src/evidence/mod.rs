@@ -2,6 +2,7 @@
 //!
 //! Everything here is a pure function from bytes to bytes, except reading and writing a bundle's directory.
 
+pub mod aicr;
 pub mod bom;
 pub mod bundle;
 pub mod directory;
@@ -9,14 +10,18 @@ pub mod manifest;
 pub mod model;
 pub mod oci;
 pub mod pointer;
+pub mod redaction;
+pub mod secrets;
 pub mod signer;
 pub mod sigstore;
 pub mod statement;
+pub mod tree;
 
 pub use bundle::{Bundle, Files, Inputs};
 pub use manifest::Manifest;
 pub use model::{Evidence, Tool, WorkflowRef};
 pub use pointer::Pointer;
+pub use redaction::Redaction;
 pub use sigstore::PublicKey;
 
 /// The resolved recipe.

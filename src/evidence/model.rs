@@ -5,9 +5,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::evidence::redaction::Redacted;
 use crate::exit::Exit;
 use crate::recipe::API_VERSION;
-use crate::results::{Counts, RecipeRef, Report, Scope, Verdict, exit_of};
+use crate::results::{Counts, Measurement, RecipeRef, Report, Scope, Verdict, exit_of};
 use crate::snapshot::{Hardware, Reading, Snapshot};
 
 /// What a run showed.
@@ -44,7 +45,7 @@ pub struct Evidence {
     /// When it ended, as its clock had it.
     pub finished_at: Timestamp,
     /// What was left out of the bundle on purpose.
-    pub redaction: Redaction,
+    pub redaction: Redacted,
     /// The cluster.
     pub cluster: Cluster,
 }
@@ -79,7 +80,7 @@ pub struct StepRecord {
 }
 
 /// What one test came to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CheckRecord {
     /// The test's id.
     pub id: String,
@@ -92,6 +93,9 @@ pub struct CheckRecord {
     /// The verdict with its reason.
     #[serde(flatten)]
     pub verdict: Verdict,
+    /// Measured numbers, each with its unit, what it was held against, and what it was put together from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub measurements: Vec<Measurement>,
 }
 
 /// The program that made the evidence.
@@ -105,16 +109,6 @@ pub struct Tool {
     /// SHA-256 of the program file, where it could be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
-}
-
-/// What was left out of the bundle on purpose.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Redaction {
-    /// The policy's name; `none` says that nothing was removed.
-    pub policy: String,
-    /// What was removed.
-    pub removed: Vec<String>,
 }
 
 /// The cluster, as far as its snapshot could tell.
@@ -132,7 +126,7 @@ pub struct Cluster {
 impl Evidence {
     /// Derives the evidence from a report. Verification does the same and compares.
     #[must_use]
-    pub fn of(report: &Report, snapshot: Option<&Snapshot>, workflow: Digest, tool: Tool) -> Self {
+    pub fn of(report: &Report, snapshot: Option<&Snapshot>, workflow: Digest, tool: Tool, redaction: Redacted) -> Self {
         let value = |reading: &Reading<String>| reading.value().cloned();
         let steps = report.steps.iter();
         let tests = report.tests.iter();
@@ -154,12 +148,13 @@ impl Evidence {
                     step: test.step.clone(),
                     phase: test.phase.clone(),
                     verdict: test.outcome.verdict,
+                    measurements: test.outcome.measurements.clone(),
                 })
                 .collect(),
             tool,
             started_at: report.started_at,
             finished_at: report.finished_at,
-            redaction: Redaction { policy: "none".to_owned(), removed: Vec::new() },
+            redaction,
             cluster: snapshot.map_or_else(Cluster::default, |snapshot| Cluster {
                 id: value(&snapshot.cluster.id),
                 version: value(&snapshot.cluster.version),

@@ -209,7 +209,7 @@ fn configuration(files: &Files, evidence: &Evidence, snapshot: Option<&Snapshot>
     if let Some(snapshot) = snapshot {
         all.push(at(SNAPSHOT)?.note("hardware", snapshot.cluster.hardware.word()));
         let images = bom::images(snapshot);
-        all.extend(images.keys().filter_map(|(image, digest)| Some(Resource::new(format!("image/{image}"), digest.as_ref()?))));
+        all.extend(images.keys().filter_map(|image| Some(Resource::new(format!("image/{}", image.written), image.digest.as_ref()?))));
     }
     Ok(all)
 }

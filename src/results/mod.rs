@@ -15,7 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::exit::Exit;
-pub use outcome::{Artifact, Assertions, Compared, ErrorReason, Measurement, NotRunReason, Outcome, SkipReason, Subjects, Verdict};
+pub use outcome::{Artifact, Assertions, Compared, ErrorReason, Measurement, NotRunReason, Outcome, Sample, SkipReason, Subjects, Verdict};
 pub use report::{RecipeRef, Report, StepResult};
 
 /// One try that did not end the check, because its error was transient.

@@ -191,6 +191,19 @@ pub struct Measurement {
     /// What it was held against, if anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f64>,
+    /// The single values that it was put together from, by name of the subject.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub samples: Vec<Sample>,
+}
+
+/// What was measured of one subject.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Sample {
+    /// The subject, e.g. the name of a node; a pseudonym in evidence.
+    pub subject: String,
+    /// The value, in the unit of the measurement.
+    pub value: f64,
 }
 
 /// What a reading was held against.
@@ -312,7 +325,32 @@ impl Outcome {
     /// Adds a measured number without a threshold.
     #[must_use]
     pub fn measured(mut self, metric: &str, value: f64, unit: &str) -> Self {
-        self.measurements.push(Measurement { metric: metric.to_owned(), value, unit: unit.to_owned(), threshold: None });
+        self.measurements.push(Measurement {
+            metric: metric.to_owned(),
+            value,
+            unit: unit.to_owned(),
+            threshold: None,
+            samples: Vec::new(),
+        });
+        self
+    }
+
+    /// Says what the last measured number was held against.
+    #[must_use]
+    pub fn held_against(mut self, threshold: f64) -> Self {
+        if let Some(measurement) = self.measurements.last_mut() {
+            measurement.threshold = Some(threshold);
+        }
+        self
+    }
+
+    /// Says what the last measured number was put together from, by subject.
+    #[must_use]
+    pub fn sampled(mut self, samples: impl IntoIterator<Item = (String, f64)>) -> Self {
+        if let Some(measurement) = self.measurements.last_mut() {
+            measurement.samples = samples.into_iter().map(|(subject, value)| Sample { subject, value }).collect();
+            measurement.samples.sort_by(|a, b| a.subject.cmp(&b.subject));
+        }
         self
     }
 

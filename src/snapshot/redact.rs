@@ -56,18 +56,9 @@ const GONE: &str = "[removed]";
 /// # Errors
 /// [`crate::error::Kind::Internal`] if the snapshot does not survive it, which a test excludes.
 pub fn redact(snapshot: &Snapshot, pseudonyms: &Pseudonyms) -> Result<Snapshot> {
-    let failed = |error: serde_json::Error| Error::internal("redact a snapshot").because(error);
-    let mut redactor = Redactor::new(pseudonyms, names(snapshot));
-    let redacted = redactor.value("", "", serde_json::to_value(snapshot).map_err(failed)?);
-    let mut redacted: Snapshot = serde_json::from_value(redacted).map_err(failed)?;
-    if let super::Reading::Value(nodes) = &mut redacted.nodes {
-        nodes.sort_by(|a, b| a.name.cmp(&b.name));
-    }
-    if let super::Reading::Value(pools) = &mut redacted.pools {
-        pools.sort_by(|a, b| (&a.driver, &a.name).cmp(&(&b.driver, &b.name)));
-    }
-    let removed = redactor.removed.into_iter().map(|((what, place), count)| Removed { what: what.to_owned(), place, count }).collect();
-    redacted.redaction = Some(Redaction { keyed: matches!(pseudonyms, Pseudonyms::Keyed(_)), removed });
+    let mut redactor = Redactor::of(Some(snapshot), pseudonyms);
+    let mut redacted = redactor.snapshot(snapshot)?;
+    redacted.redaction = Some(Redaction { keyed: matches!(pseudonyms, Pseudonyms::Keyed(_)), removed: redactor.take_removed() });
     Ok(redacted)
 }
 
@@ -130,21 +121,71 @@ const NAMED: &[&str] = &["name", "node", "kubernetes.io/hostname", "source-node"
 /// Words in a name that tell of a secret.
 const SECRET: &[&str] = &["token", "secret", "password", "passwd", "passphrase", "credential", "api-key", "apikey", "private-key"];
 
-struct Redactor {
+/// Replaces names, addresses, accounts, devices and secrets by the same pseudonyms in as many documents as it is handed.
+pub struct Redactor {
     key: Option<hmac::Key>,
+    /// What is taken out.
+    reach: Reach,
     names: BTreeSet<String>,
     given: BTreeMap<(&'static str, String), String>,
     counts: BTreeMap<&'static str, usize>,
     removed: BTreeMap<(&'static str, String), usize>,
 }
 
+/// What a [`Redactor`] takes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Everything that it knows.
+    All,
+    /// Everything but what stands in the names of images.
+    AllButImages,
+    /// Tokens and keys that can be told by their form, and nothing else.
+    Tokens,
+}
+
 impl Redactor {
+    /// A redactor that knows the nodes of a snapshot by name.
+    #[must_use]
+    pub fn of(snapshot: Option<&Snapshot>, pseudonyms: &Pseudonyms) -> Self {
+        Self::new(pseudonyms, snapshot.map(names).unwrap_or_default())
+    }
+
+    /// The same with another reach.
+    #[must_use]
+    pub fn reaching(self, reach: Reach) -> Self {
+        Self { reach, ..self }
+    }
+
+    /// Takes the names of a place or a person out of a snapshot, whose lists are sorted by their new names.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Internal`] if the snapshot does not survive it, which a test excludes.
+    pub fn snapshot(&mut self, snapshot: &Snapshot) -> Result<Snapshot> {
+        let failed = |error: serde_json::Error| Error::internal("redact a snapshot").because(error);
+        let redacted = self.value("", "", serde_json::to_value(snapshot).map_err(failed)?);
+        let mut redacted: Snapshot = serde_json::from_value(redacted).map_err(failed)?;
+        if let super::Reading::Value(nodes) = &mut redacted.nodes {
+            nodes.sort_by(|a, b| a.name.cmp(&b.name));
+        }
+        if let super::Reading::Value(pools) = &mut redacted.pools {
+            pools.sort_by(|a, b| (&a.driver, &a.name).cmp(&(&b.driver, &b.name)));
+        }
+        Ok(redacted)
+    }
+
+    /// What was taken out since the last time this was asked, sorted.
+    pub fn take_removed(&mut self) -> Vec<Removed> {
+        let removed = std::mem::take(&mut self.removed).into_iter();
+        removed.map(|((what, place), count)| Removed { what: what.to_owned(), place, count }).collect()
+    }
+
     fn new(pseudonyms: &Pseudonyms, names: BTreeSet<String>) -> Self {
         let key = match pseudonyms {
             Pseudonyms::Numbered => None,
             Pseudonyms::Keyed(secret) => Some(hmac::Key::new(hmac::HMAC_SHA256, secret)),
         };
-        let mut redactor = Self { key, names, given: BTreeMap::new(), counts: BTreeMap::new(), removed: BTreeMap::new() };
+        let mut redactor =
+            Self { key, reach: Reach::All, names, given: BTreeMap::new(), counts: BTreeMap::new(), removed: BTreeMap::new() };
         // In the order of names, so that numbers do not tell where a name was first met.
         for name in redactor.names.clone() {
             let full = redactor.pseudonym("node", &name);
@@ -156,7 +197,8 @@ impl Redactor {
         redactor
     }
 
-    fn pseudonym(&mut self, word: &'static str, original: &str) -> String {
+    /// What stands for a name, everywhere the same: `<word>-<12 hexadecimal digits>`, or a number without a key.
+    pub fn pseudonym(&mut self, word: &'static str, original: &str) -> String {
         if let Some(given) = self.given.get(&(word, original.to_owned())) {
             return given.clone();
         }
@@ -176,11 +218,13 @@ impl Redactor {
         made
     }
 
-    fn count(&mut self, what: &'static str, place: &str) {
+    /// Notes that something was taken out, or replaced.
+    pub fn count(&mut self, what: &'static str, place: &str) {
         *self.removed.entry((what, place.to_owned())).or_default() += 1;
     }
 
-    fn value(&mut self, place: &str, key: &str, value: Value) -> Value {
+    /// Redacts every text in a document. `key` is the field that it stands in.
+    pub fn value(&mut self, place: &str, key: &str, value: Value) -> Value {
         match value {
             Value::String(text) => Value::String(self.text(place, key, text)),
             Value::Array(list) => {
@@ -206,7 +250,14 @@ impl Redactor {
         Value::Object(fields.into_iter().map(one).collect())
     }
 
-    fn text(&mut self, place: &str, key: &str, text: String) -> String {
+    /// Redacts a text that stands in the field `key` at this place.
+    pub fn text(&mut self, place: &str, key: &str, text: String) -> String {
+        let in_images = || place.split(['.', '[']).any(|part| part == "images");
+        match self.reach {
+            Reach::Tokens => return self.patterns(place, text),
+            Reach::AllButImages if in_images() => return text,
+            Reach::AllButImages | Reach::All => {}
+        }
         let fixed = ["apiVersion", "kind", "apis", "crds", "deviceClasses"].iter().any(|whole| place.starts_with(whole));
         if text.is_empty() || fixed || place == "cluster.id" {
             return text;
@@ -267,7 +318,8 @@ impl Redactor {
 
     fn patterns(&mut self, place: &str, mut text: String) -> String {
         for rule in RULES.iter() {
-            if !rule.pattern.is_match(&text) {
+            let within_reach = self.reach != Reach::Tokens || rule.word.is_none();
+            if !within_reach || !rule.pattern.is_match(&text) {
                 continue;
             }
             let replaced = rule.pattern.replace_all(&text, |found: &Captures<'_>| {

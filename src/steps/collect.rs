@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::error::{Context, Error, Result};
-use crate::evidence::{Bundle, Inputs as BundleInputs, directory};
+use crate::evidence::redaction::Policy;
+use crate::evidence::{Bundle, Inputs as BundleInputs, Redaction, directory};
 use crate::publish::{self, Target};
 use crate::recipe::API_VERSION;
 use crate::registry::Options;
@@ -14,6 +15,10 @@ use crate::results::{Counts, Outcome, RecipeRef, Report, Scope};
 use crate::sign::Signer;
 use crate::snapshot::Hardware;
 use crate::steps::{Fact, Inputs, RunFacts, State, Step, StepCx, no_gpus, no_tests};
+use crate::{files, limits};
+
+/// The key of a run's pseudonyms, in its directory.
+const PSEUDONYM_KEY: &str = "redaction.key";
 
 pub(super) static STEP: Step = Step {
     id: "collect",
@@ -88,6 +93,8 @@ fn bundle(cx: &StepCx<'_>) -> Result<Bundle> {
         step.outcome.artifacts = cx.state.artifacts.get(&step.id).cloned().unwrap_or_default();
     }
     let plan: Value = serde_json::from_slice(&cx.run.plan).map_err(|error| Error::internal("read the plan back").because(error))?;
+    let policy = cx.inputs.publishing.redaction.clone().map_or_else(Policy::minimal, Ok)?;
+    let redaction = Redaction { policy, key: pseudonym_key(&cx.run.out)? };
     Bundle::build(&BundleInputs {
         report: &report,
         recipe: &cx.inputs.recipe.recipe,
@@ -95,7 +102,27 @@ fn bundle(cx: &StepCx<'_>) -> Result<Bundle> {
         plan: &plan,
         workflow: cx.inputs.workflow.digest()?,
         tool: publish::this_tool(),
+        redaction: &redaction,
     })
+}
+
+/// What pseudonyms are made by: random bytes in the run directory, which are never part of a bundle. A run that goes on finds them again,
+/// and so does whoever wants to know later which node was meant.
+fn pseudonym_key(out: &Path) -> Result<Vec<u8>> {
+    let path = out.join(PSEUDONYM_KEY);
+    if path.exists() {
+        let hex = files::read_text(&path, limits::DOCUMENT_BYTES)?;
+        if hex.trim().len() < limits::REDACT_KEY_BYTES {
+            return Err(Error::usage(format!("{} is too short to make pseudonyms by", path.display())).hint("remove it to get a new one"));
+        }
+        return Ok(hex.trim().as_bytes().to_vec());
+    }
+    let mut random = [0_u8; 32];
+    let drawn = rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty());
+    drawn.ok().filter(|drawn| *drawn == random.len()).ok_or_else(|| Error::internal("draw random bytes for pseudonyms"))?;
+    let hex: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    files::write_secret(&path, format!("{hex}\n").as_bytes())?;
+    Ok(hex.into_bytes())
 }
 
 /// The results document of a run, as far as it has come.

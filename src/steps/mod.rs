@@ -27,6 +27,7 @@ use crate::cluster::lease::HeldLease;
 use crate::cluster::{Access, Cluster, Scratch, scratch};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::evidence::redaction::Policy;
 use crate::pods::PodOptions;
 use crate::recipe::{Allocation, LoadedRecipe};
 use crate::results::{Artifact, Outcome, StepResult, TestResult};
@@ -139,6 +140,8 @@ pub struct Publishing {
     pub plain_http: bool,
     /// The folder under which pointers are written.
     pub pointers: PathBuf,
+    /// What the bundle may hold; the policy `minimal` otherwise.
+    pub redaction: Option<Policy>,
 }
 
 /// What a run is about; the same inputs give the same plan.

@@ -12,6 +12,7 @@ mod locate;
 mod manifest;
 pub mod many;
 pub mod markdown;
+mod open;
 mod replay;
 mod report;
 mod results;
@@ -36,6 +37,7 @@ use crate::trust;
 use case::{Case, Finding};
 pub use drift::Change;
 pub use many::VerifyReportList;
+pub use open::{Opened, open};
 pub use report::{Claimed, SignatureReport, StageReport, Status, Time, VerifiedFacts, VerifyReport, Word};
 
 /// What to verify, and against what.

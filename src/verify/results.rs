@@ -26,10 +26,8 @@ pub(super) fn run(case: &mut Case) -> Result<Finding> {
     if report.scope < Scope::of(verdicts.iter().copied()) {
         return Err(wrong(format!("{RESULTS} claims {} scope, and its verdicts leave less", report.scope.word())));
     }
-    let rebuilt = Evidence {
-        redaction: evidence.redaction.clone(),
-        ..Evidence::of(&report, snapshot.as_ref(), evidence.workflow.digest.clone(), evidence.tool.clone())
-    };
+    let told = (evidence.workflow.digest.clone(), evidence.tool.clone(), evidence.redaction.clone());
+    let rebuilt = Evidence::of(&report, snapshot.as_ref(), told.0, told.1, told.2);
     if rebuilt != evidence {
         return Err(wrong(format!("{EVIDENCE} disagrees with {RESULTS}")));
     }

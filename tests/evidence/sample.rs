@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use seatrial::digest::Digest;
 use seatrial::evidence::pointer::{BundleRef, PointerKind, SignatureRef};
+use seatrial::evidence::redaction::{Policy, Redaction};
 use seatrial::evidence::{Bundle, Files, Inputs, MANIFEST, Manifest, Pointer, PublicKey, Tool, directory, oci, statement};
 use seatrial::publish;
 use seatrial::recipe::Recipe;
@@ -20,6 +21,8 @@ pub(crate) struct Sample {
     pub(crate) report: Report,
     pub(crate) recipe: Recipe,
     pub(crate) snapshot: Snapshot,
+    pub(crate) plan: Value,
+    pub(crate) redaction: Redaction,
 }
 
 const RECIPE: &str = "
@@ -65,7 +68,8 @@ impl Sample {
             started_at: "2026-11-22T10:15:30Z".parse().expect("a time"),
             finished_at: "2026-11-22T10:16:04Z".parse().expect("a time"),
         };
-        Self { report, recipe, snapshot }.counted()
+        let plan = json!({"workflow": "conformance", "steps": ["snapshot", "health", "conformance"]});
+        Self { report, recipe, snapshot, plan, redaction: redaction(Policy::full()) }.counted()
     }
 
     /// The same with another outcome of one test.
@@ -92,11 +96,27 @@ impl Sample {
     }
 
     pub(crate) fn bundle(&self) -> Bundle {
+        self.try_bundle().expect("a bundle")
+    }
+
+    pub(crate) fn try_bundle(&self) -> seatrial::error::Result<Bundle> {
         let tool = Tool { name: "seatrial".to_owned(), version: "0.1.0".to_owned(), digest: Some(Digest::of(b"tool")) };
-        let plan = json!({"workflow": "conformance", "steps": ["snapshot", "health", "conformance"]});
-        let workflow = Digest::of(b"workflow");
-        let inputs = Inputs { report: &self.report, recipe: &self.recipe, snapshot: Some(&self.snapshot), plan: &plan, workflow, tool };
-        Bundle::build(&inputs).expect("a bundle")
+        let inputs = Inputs {
+            report: &self.report,
+            recipe: &self.recipe,
+            snapshot: Some(&self.snapshot),
+            plan: &self.plan,
+            workflow: Digest::of(b"workflow"),
+            tool,
+            redaction: &self.redaction,
+        };
+        Bundle::build(&inputs)
+    }
+
+    /// The same, redacted by the policy that holds where no other is named.
+    pub(crate) fn minimal(mut self) -> Self {
+        self.redaction = redaction(Policy::minimal().expect("is shipped"));
+        self
     }
 
     /// Writes the bundle and signs it.
@@ -176,6 +196,11 @@ pub(crate) fn change(bundle: &Bundle, path: &str, place: &str, value: Value) -> 
     *document.pointer_mut(place).expect("is there") = value;
     files.insert(path.to_owned(), seatrial::digest::canonical_json(&document).expect("JSON"));
     files
+}
+
+/// A policy with pseudonyms that are the same in every run of the tests.
+pub(crate) fn redaction(policy: Policy) -> Redaction {
+    Redaction { policy, key: b"the key of the samples".to_vec() }
 }
 
 fn test(id: &str, step: &str, phase: &str, outcome: Outcome) -> TestResult {

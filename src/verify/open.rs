@@ -1,0 +1,32 @@
+//! Gets a bundle to look at it: found, fetched and held against its own manifest, and nothing of it verified.
+
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::evidence::{Bundle, Pointer};
+use crate::registry;
+use crate::verify::case::Case;
+use crate::verify::{Expected, Request, fetch, locate};
+
+/// A bundle that was got. What it says are claims.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// The pointer that led to it, if one did.
+    pub pointer: Option<Pointer>,
+    /// The bundle, whose files are those that its manifest lists.
+    pub bundle: Bundle,
+    /// Digest of its OCI manifest.
+    pub artifact: Digest,
+}
+
+/// Gets a bundle by a pointer file, `oci://host/repository@sha256:…`, or a directory.
+///
+/// # Errors
+/// As verification has them: [`crate::error::Kind::Integrity`] if files and manifest disagree, and all of the registry.
+pub async fn open(input: &str, registry: &registry::Options) -> Result<Opened> {
+    let request = Request::new(input, Expected::IntegrityOnly, registry.clone());
+    let mut case = Case::new(request);
+    locate::run(&mut case)?;
+    fetch::run(&mut case).await?;
+    let bundle = Bundle::from_files(case.files()?.clone())?;
+    Ok(Opened { artifact: case.artifact()?.clone(), pointer: case.pointer, bundle })
+}
