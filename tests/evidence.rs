@@ -4,6 +4,8 @@
 mod cli;
 #[path = "evidence/documents.rs"]
 mod documents;
+#[path = "evidence/fields.rs"]
+mod fields;
 #[path = "evidence/forgeries.rs"]
 mod forgeries;
 #[path = "evidence/lies.rs"]
@@ -17,9 +19,15 @@ mod published;
 #[expect(dead_code, reason = "the registry tests use more of it")]
 #[path = "support/registry.rs"]
 mod registry_server;
+#[path = "evidence/keyless.rs"]
+mod keyless;
+#[path = "evidence/proofs.rs"]
+mod proofs;
 #[path = "evidence/redaction.rs"]
 mod redaction;
 #[path = "evidence/round_trip.rs"]
 mod round_trip;
 #[path = "evidence/sample.rs"]
 mod sample;
+#[path = "support/sigstore.rs"]
+mod sigstore_stack;

@@ -90,6 +90,20 @@ pub struct Certificates {
     pub own_source_only: bool,
 }
 
+impl std::fmt::Display for Who {
+    /// The key's id, or what identity and issuer are wanted.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Key(key) => write!(f, "key {}", key.id()),
+            Self::Certificates(wanted) => match (&wanted.identity, &wanted.source_repository_id) {
+                (Some(identity), _) => write!(f, "{identity} ({})", wanted.issuer),
+                (None, Some(id)) => write!(f, "repository {id} ({})", wanted.issuer),
+                (None, None) => write!(f, "anybody ({})", wanted.issuer),
+            },
+        }
+    }
+}
+
 /// Which declared checks must have run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coverage {
