@@ -1,11 +1,15 @@
 //! Evidence from its inputs to a verdict: bundle, signature, directory, registry, pointer, and everything that must be caught on the way.
 
+#[path = "evidence/bill.rs"]
+mod bill;
 #[path = "evidence/cli.rs"]
 mod cli;
 #[path = "evidence/documents.rs"]
 mod documents;
 #[path = "evidence/lies.rs"]
 mod lies;
+#[path = "evidence/look.rs"]
+mod look;
 #[path = "evidence/mutation.rs"]
 mod mutation;
 #[path = "evidence/published.rs"]
