@@ -9,6 +9,7 @@ mod evidence_diff;
 mod evidence_digest;
 mod evidence_list;
 mod evidence_show;
+mod evidence_verify;
 pub mod explain;
 pub mod list;
 pub mod node_facts;
@@ -17,8 +18,10 @@ pub mod man;
 mod parse;
 pub mod plan;
 pub mod pods;
+pub mod policy;
 pub mod preflight;
 pub mod publishing;
+pub mod signing;
 pub mod rbac;
 pub mod recipe;
 mod recipe_data;
@@ -89,6 +92,7 @@ enum Command {
     Recipe(Box<recipe::Args>),
     /// Work with signed evidence: verify, publish, make keys.
     Evidence(evidence::Args),
+    Policy(policy::Args),
     /// Start, stop and load a simulated GPU cluster on this machine.
     Sim(sim::Args),
     List(list::Args),
@@ -167,6 +171,7 @@ async fn exec(command: Option<Command>, cx: Cx) -> Result<Exit> {
         Command::Validate(args) => validate::exec(*args, cx).await,
         Command::Recipe(args) => recipe::exec(*args, cx).await,
         Command::Evidence(args) => evidence::exec(args, cx).await,
+        Command::Policy(args) => policy::exec(args, &cx),
         Command::Sim(args) => sim::exec(args, cx).await,
         Command::List(args) => list::exec(args, cx).await,
         Command::Explain(args) => explain::exec(args, cx).await,

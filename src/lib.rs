@@ -11,6 +11,7 @@
 
 pub mod error;
 pub mod exit;
+pub mod reason;
 pub mod limits;
 pub mod digest;
 pub mod files;
@@ -41,8 +42,10 @@ pub mod checks;
 pub mod health;
 pub mod results;
 pub mod cncf;
+pub mod trust;
 pub mod evidence;
 pub mod sign;
 pub mod registry;
 pub mod publish;
+pub mod policy;
 pub mod verify;

@@ -2,6 +2,15 @@
 
 use std::time::Duration;
 
+/// One request to a Sigstore service: a log answers once it has published a checkpoint, which takes seconds.
+pub const SIGSTORE_REQUEST: Duration = Duration::from_secs(60);
+/// A command that signs: somebody may have to touch a token.
+pub const SIGNER_COMMAND: Duration = Duration::from_secs(180);
+/// What a command that signs may write; a signature of the largest kind in use, in base64, has some 6 KB.
+pub const SIGNER_OUTPUT_BYTES: u64 = 64 << 10;
+/// Memory to open a key in cosign's form; cosign's own take 64 MiB.
+pub const KEY_MEMORY: u64 = 256 << 20;
+
 /// A file that we parse whole (recipe, workflow, pointer, policy, chainsaw test): 1 MiB holds any real one, many times over.
 pub const DOCUMENT_BYTES: u64 = 1 << 20;
 /// A snapshot: 10,000 nodes with 8 GPUs each are about 60 MB.
@@ -109,6 +118,14 @@ pub const REFERRER_PAGES: usize = 64;
 pub const MANIFEST_BYTES: u64 = 4 << 20;
 /// A Sigstore bundle; real ones have 5 to 20 KB.
 pub const SIGNATURE_BYTES: u64 = 10 << 20;
+/// Pointers verified at once: ten years of a daily run on 20 clusters.
+pub const POINTERS: usize = 100_000;
+/// Nesting of directories of pointers; ours have one level.
+pub const POINTER_DEPTH: usize = 4;
+/// Pointers verified side by side at least, also on a small machine: most of the time a registry is waited for.
+pub const POINTERS_PARALLEL: usize = 4;
+/// How far the clocks of a cluster and of a timestamp authority may be apart: machines that keep time at all are within seconds.
+pub const CLOCK_SKEW: jiff::SignedDuration = jiff::SignedDuration::from_mins(5);
 /// Signatures looked at for one artifact; more would be a way to make verification slow.
 pub const SIGNATURES: usize = 64;
 /// One file of a bundle.
@@ -117,8 +134,6 @@ pub const BUNDLE_FILE_BYTES: u64 = 256 << 20;
 pub const BUNDLE_BYTES: u64 = 1 << 30;
 /// Number of files in a bundle; ours have tens.
 pub const BUNDLE_FILES: usize = 1000;
-/// Pointers that are listed in one go.
-pub const POINTERS: usize = 20_000;
 /// Length of a path in a bundle.
 pub const BUNDLE_PATH: usize = 255;
 
@@ -158,3 +173,10 @@ pub const FACTS_PIECE: usize = 6 << 10;
 pub const FACTS_PIECES: usize = 4096;
 /// What is read of a log that holds facts: all pieces in their base64 form, and room for other lines.
 pub const FACTS_LOG_BYTES: u64 = 40 << 20;
+
+/// How long a cluster must stay as it is to be at rest: node controllers look every 5 s, so two of their rounds.
+pub const CONVERGENCE_DWELL: Duration = Duration::from_secs(10);
+/// The longest wait for a cluster to come to rest.
+pub const CONVERGENCE: Duration = Duration::from_secs(180);
+/// How often a cluster that comes to rest is looked at.
+pub const CONVERGENCE_LOOK: Duration = Duration::from_secs(1);

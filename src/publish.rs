@@ -9,11 +9,11 @@ use crate::digest::{Digest, Hasher};
 use crate::error::{Context, Error, Result};
 use crate::evidence::oci::{self, MANIFEST_TYPE};
 use crate::evidence::pointer::{BundleRef, PointerKind, SignatureRef};
-use crate::evidence::sigstore::Envelope;
+use crate::evidence::signer::SignedBy;
 use crate::evidence::{Bundle, Pointer, Tool, directory, pointer};
 use crate::recipe::API_VERSION;
 use crate::registry::{self, Registry, Repository};
-use crate::sign::Signer;
+use crate::sign::{Signature, Signer};
 use crate::{files, limits};
 
 /// Blobs that are pushed side by side: enough to hide the round trips, few enough for a small registry.
@@ -65,20 +65,22 @@ pub fn this_tool() -> Tool {
 /// # Errors
 /// [`Kind::Usage`](crate::error::Kind::Usage) if the signature that is there is by another key; otherwise what reading, signing or
 /// writing is wrong with.
-pub fn sign(folder: &Path, signer: &Signer) -> Result<(Bundle, Vec<u8>)> {
+pub async fn sign(folder: &Path, signer: &Signer) -> Result<(Bundle, Signature)> {
     let found = directory::read(folder)?;
     let bundle = Bundle::from_files(found.files).with_context(|| format!("read the bundle in {}", folder.display()))?;
     let statement = bundle.statement()?;
     if let Some(old) = found.signature {
-        let same = Envelope::parse(&old).and_then(|envelope| Ok(envelope.verify(signer.public_key())? == statement));
-        if same.is_ok_and(|same| same) {
-            return Ok((bundle, old));
-        }
-        let message = format!("{} already has a signature, which is not by this key or not about this bundle", folder.display());
-        return Err(Error::usage(message).hint("remove signature.sigstore.json if it is to be signed anew"));
+        return match signer.recognise(&old, &statement) {
+            Ok(signature) => Ok((bundle, signature)),
+            Err(error) => {
+                let message =
+                    format!("{} already has a signature, which is not by {} or not about this bundle", folder.display(), signer.describe());
+                Err(Error::usage(message).because(error).hint("remove signature.sigstore.json if it is to be signed anew"))
+            }
+        };
     }
-    let signature = signer.sign(&statement)?;
-    directory::write_signature(folder, &signature)?;
+    let signature = signer.sign(&statement).await?;
+    directory::write_signature(folder, &signature.bundle)?;
     Ok((bundle, signature))
 }
 
@@ -105,23 +107,16 @@ async fn push_blob(registry: &Registry, bytes: &[u8]) -> Result<()> {
 /// As [`sign`] and [`push`]; an existing pointer that says something else is not overwritten.
 pub async fn publish(folder: &Path, signer: &Signer, target: &Target) -> Result<Published> {
     let registry = Registry::open(&target.repository, &target.registry)?;
-    let (bundle, signature) = sign(folder, signer)?;
+    let (bundle, signature) = sign(folder, signer).await?;
     let evidence = bundle.evidence()?;
     pointer::check_name(&evidence.recipe.name)?;
     let artifact = bundle.artifact()?;
     let digest = push(&bundle, &registry).await?;
-    registry.push_blob(&Digest::of(&signature), &signature).await?;
+    registry.push_blob(&Digest::of(&signature.bundle), &signature.bundle).await?;
     // The run's end, not the clock: publishing the same signature again makes the same manifest.
-    let referrer = oci::signature(&artifact, &signature, evidence.finished_at)?;
+    let referrer = oci::signature(&artifact, &signature.bundle, evidence.finished_at)?;
     let attached = registry.attach(&digest, &referrer.bytes).await?;
-    let reference = SignatureRef {
-        digest: attached.clone(),
-        key: Some(signer.public_key().id()),
-        issuer: None,
-        identity: None,
-        source_repository: None,
-        log: None,
-    };
+    let reference = reference(&attached, &signature);
     let pointer = Pointer {
         api_version: API_VERSION.to_owned(),
         kind: PointerKind::EvidencePointer,
@@ -137,6 +132,22 @@ pub async fn publish(folder: &Path, signer: &Signer, target: &Target) -> Result<
     };
     let path = write_pointer(pointer, &target.pointers)?;
     Ok(Published { digest, content_digest: bundle.content_digest().clone(), signature: attached, pointer: path })
+}
+
+/// What the pointer says of a signature, for people and search: verification takes nothing of it on trust.
+fn reference(attached: &Digest, signature: &Signature) -> SignatureRef {
+    let (key, certificate) = match &signature.by {
+        SignedBy::Key(id) => (Some(id.clone()), None),
+        SignedBy::Certificate(certificate) => (None, Some(certificate)),
+    };
+    SignatureRef {
+        digest: attached.clone(),
+        key,
+        issuer: certificate.map(|certificate| certificate.issuer.clone()),
+        identity: certificate.map(|certificate| certificate.identity.clone()),
+        source_repository: certificate.and_then(|certificate| certificate.claims.source_repository.clone()),
+        log: signature.times.log.clone(),
+    }
 }
 
 /// The time for people: whole seconds.

@@ -27,6 +27,45 @@ pub struct Vendor {
     pub partition_prefix: String,
     /// Node labels that change by themselves and are not part of a snapshot.
     pub volatile_labels: Vec<String>,
+    /// The GPU operator.
+    pub operator: Operator,
+}
+
+/// What a vendor's GPU operator is made of. A name may begin or end with `*`, which stands for anything.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Operator {
+    /// Namespaces in which it may be installed, the usual one first.
+    pub namespaces: Vec<String>,
+    /// Names of its own Deployment.
+    pub deployments: Vec<String>,
+    /// The object that tells it what to install.
+    pub policy: OperatorPolicy,
+    /// Names of the DaemonSet of the metrics exporter.
+    pub exporters: Vec<String>,
+}
+
+/// The object that tells an operator what to install.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OperatorPolicy {
+    /// `apiVersion`.
+    pub api_version: String,
+    /// `kind`.
+    pub kind: String,
+    /// What its `status.state` says when everything is installed; none where the operator keeps no such word.
+    #[serde(default)]
+    pub ready: Option<String>,
+}
+
+/// True if a name is one of these patterns.
+#[must_use]
+pub fn is_one_of(name: &str, patterns: &[String]) -> bool {
+    patterns.iter().any(|pattern| match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
+        (Some(end), _) => name.ends_with(end),
+        (None, Some(start)) => name.starts_with(start),
+        (None, None) => name == pattern,
+    })
 }
 
 /// Node labels of one vendor.
@@ -77,6 +116,8 @@ mod tests {
     #[test]
     fn the_shipped_profiles_are_valid_and_an_unknown_one_is_named_with_the_nearest() {
         assert_eq!(all().expect("valid").len(), 2);
+        assert!(is_one_of("gpu-operator", &["gpu-operator".to_owned()]) && !is_one_of("gpu-operator-x", &["gpu-operator".to_owned()]));
+        assert!(is_one_of("amd-gpu-operator-x", &["amd-gpu-operator*".to_owned()]) && is_one_of("a-exporter", &["*-exporter".to_owned()]));
         assert_eq!(named("nvidai").expect_err("unknown").hints(), ["did you mean `nvidia`?"]);
     }
 }

@@ -25,7 +25,9 @@ component_of() {
     etcd) echo etcd ;;
     kwok | kwokctl) echo kwok ;;
     oci-registry) echo registry ;;
+    fulcio | rekor-server | timestamp-server | sigstore-stack) echo sigstore ;;
     oras | docker-registry) echo debian ;;
+    cosign) echo cosign ;;
     *) die "no program named $1; see component_of in testenv/get.sh" ;;
   esac
 }
@@ -33,8 +35,8 @@ component_of() {
 # A folder name that changes when the pins, the sources or the compiler change.
 key_of() {
   local component=$1
-  if [ "$component" = debian ]; then
-    sha256sum "$here/debian.txt" | cut -c1-12
+  if [ "$component" = debian ] || [ "$component" = cosign ]; then
+    sha256sum "$here/$component.txt" | cut -c1-12
   else
     { cat "$here/go/$component"/*; go env GOVERSION GOOS GOARCH; echo "$kubernetes_version"; } | sha256sum | cut -c1-12
   fi
@@ -75,6 +77,12 @@ build_runc() {
 }
 build_etcd() { go_build "$1/etcd" -ldflags "-s -w" go.etcd.io/etcd/server/v3; }
 build_kwok() { go_build "$1/" -ldflags "-s -w -X sigs.k8s.io/kwok/pkg/consts.Version=v0.8.0" sigs.k8s.io/kwok/cmd/kwok sigs.k8s.io/kwok/cmd/kwokctl; }
+# Fulcio, Rekor v2 on plain files, a timestamp authority, and a main of our own that runs them with an issuer and a CT log.
+build_sigstore() {
+  go_build "$1/" -ldflags "-s -w" github.com/sigstore/fulcio github.com/sigstore/timestamp-authority/v2/cmd/timestamp-server
+  go_build "$1/rekor-server" -ldflags "-s -w" github.com/sigstore/rekor-tiles/v2/cmd/rekor-server/posix
+  go_build "$1/sigstore-stack" -ldflags "-s -w" .
+}
 build_registry() { go_build "$1/oci-registry" -ldflags "-s -w" .; }
 
 # debian_unpack FOLDER SUITE PACKAGE...: unpacks packages of a Debian release into FOLDER/root; needs no root and changes nothing else.
@@ -92,9 +100,12 @@ debian_unpack() {
   (cd "$apt/debs" && apt-get "${options[@]}" download "$@" >&2)
   for deb in "$apt"/debs/*.deb; do dpkg -x "$deb" "$apt/root"; done
 }
-build_debian() {
+build_debian() { build_packages "$1" "$here/debian.txt"; }
+build_cosign() { build_packages "$1" "$here/cosign.txt"; }
+# build_packages FOLDER LIST: the programs of packages of a Debian release.
+build_packages() {
   # shellcheck disable=SC2046 # a list of package names
-  debian_unpack "$1.apt" "$(sed -n 's/^suite //p' "$here/debian.txt")" $(sed -n 's/^package //p' "$here/debian.txt")
+  debian_unpack "$1.apt" "$(sed -n 's/^suite //p' "$2")" $(sed -n 's/^package //p' "$2")
   cp "$1.apt"/root/usr/bin/* "$1/"
   rm -rf "$1.apt"
 }
@@ -102,7 +113,7 @@ build_debian() {
 # Builds a component into its cache folder: in a folder of another name first, so that a cut-off build is never found.
 build() {
   local component=$1 target=$2 began=$SECONDS partial
-  [ "$component" = debian ] || command -v go >/dev/null || die "building $component needs Go (see go.mod in testenv/go/$component for the version)"
+  [ -f "$here/$component.txt" ] || command -v go >/dev/null || die "building $component needs Go (see go.mod in testenv/go/$component for the version)"
   mkdir -p "$cache"
   exec 9>"$cache/$component.lock"
   # Two builds at once would only slow each other down.

@@ -6,12 +6,16 @@ mod bill;
 mod cli;
 #[path = "evidence/documents.rs"]
 mod documents;
+#[path = "evidence/forgeries.rs"]
+mod forgeries;
 #[path = "evidence/lies.rs"]
 mod lies;
 #[path = "evidence/look.rs"]
 mod look;
 #[path = "evidence/mutation.rs"]
 mod mutation;
+#[path = "evidence/policy.rs"]
+mod policy;
 #[path = "evidence/published.rs"]
 mod published;
 #[expect(dead_code, reason = "the registry tests use more of it")]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::checks::probe::{self, IDLE_IMAGE};
-use crate::checks::{Check, Cx, Fidelity, Phase};
+use crate::checks::{Check, Cx, Fidelity, Phase, no_more};
 use crate::cluster::{Access, ObjectRef, Query, Scratch};
 use crate::error::{Kind, Result};
 use crate::limits;
@@ -28,6 +28,7 @@ pub(super) static CHECK: Check = Check {
         Access::scratch("", "pods"),
         Access::scratch("resource.k8s.io", "resourceclaims"),
     ],
+    reads: no_more,
     timeout: Duration::from_secs(150),
     fidelity: Fidelity::Api,
     behavioural: true,
@@ -171,7 +172,8 @@ impl Trial<'_> {
             Ok(()) => {
                 outcome.assertions.passed += 1;
                 outcome.message = format!("{}, released after {seconds:.1}s", outcome.message);
-                Ok(outcome.measured("release_seconds", (seconds * 1000.0).round() / 1000.0, "s"))
+                let measured = outcome.measured("release_seconds", (seconds * 1000.0).round() / 1000.0, "s");
+                Ok(measured.held_against(limits::GPU_RELEASE.as_secs_f64()))
             }
             Err(error) if error.kind() == Kind::Timeout => Ok(Outcome {
                 verdict: Verdict::Fail,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::checks::{Check, Cx, Fidelity, Phase};
+use crate::checks::{Check, Cx, Fidelity, Phase, no_more};
 use crate::cluster::{Access, Query};
 use crate::error::{Context, Result};
 use crate::results::{ErrorReason, Outcome};
@@ -17,6 +17,7 @@ pub(super) static CHECK: Check = Check {
     phase: Phase::Conformance,
     gpus: 0,
     access: &[Access::read("", "nodes"), Access::read("resource.k8s.io", "resourceslices")],
+    reads: no_more,
     timeout: Duration::from_secs(60),
     fidelity: Fidelity::Api,
     behavioural: false,

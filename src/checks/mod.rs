@@ -1,7 +1,15 @@
 //! Checks: one question with one verdict each. This file is their vocabulary and the one list of them.
 
+mod convergence;
 mod dra_support;
+pub mod expected;
+mod expected_resources;
 mod gpu_capacity;
+mod gpu_operator_health;
+mod gpu_operator_version;
+mod node_uniformity;
+mod operator;
+mod operator_health;
 mod platform_health;
 pub mod probe;
 pub mod settled;
@@ -72,8 +80,10 @@ pub struct Check {
     pub phase: Phase,
     /// Free GPUs that it holds while it runs.
     pub gpus: u32,
-    /// What it reads and creates.
+    /// What it reads and creates, whatever the recipe.
     pub access: &'static [Access],
+    /// What it reads beside, which the recipe and the vendor's profile name.
+    pub reads: fn(&Recipe, &Vendor) -> Vec<Access>,
     /// The most it may take; its own waits end well before.
     pub timeout: Duration,
     /// How near to the hardware it has to be.
@@ -86,8 +96,34 @@ pub struct Check {
     pub run: for<'a> fn(&'a Cx<'a>) -> BoxFuture<'a, Result<Outcome>>,
 }
 
+/// Nothing beside what a check declares.
+fn no_more(_: &Recipe, _: &Vendor) -> Vec<Access> {
+    Vec::new()
+}
+
+impl Check {
+    /// Everything that it reads and creates for a recipe.
+    #[must_use]
+    pub fn accesses(&self, recipe: &Recipe) -> Vec<Access> {
+        let mut all = self.access.to_vec();
+        // A recipe of an unknown vendor is refused when it is read.
+        all.extend(crate::vendor::named(&recipe.spec.vendor).into_iter().flat_map(|vendor| (self.reads)(recipe, vendor)));
+        all
+    }
+}
+
 /// All checks, by id. Everything else (listing, documentation, roles, completion) is derived from this list.
-pub static ALL: &[&Check] = &[&dra_support::CHECK, &gpu_capacity::CHECK, &platform_health::CHECK];
+pub static ALL: &[&Check] = &[
+    &convergence::CHECK,
+    &dra_support::CHECK,
+    &expected_resources::CHECK,
+    &gpu_capacity::CHECK,
+    &gpu_operator_health::CHECK,
+    &gpu_operator_version::CHECK,
+    &node_uniformity::CHECK,
+    &operator_health::CHECK,
+    &platform_health::CHECK,
+];
 
 /// Ids that users of the incumbent know and that this version cannot run: `error(unsupported)`, never "unknown" and never skipped.
 pub static NOT_BUILT_YET: &[&str] = &[
@@ -96,18 +132,14 @@ pub static NOT_BUILT_YET: &[&str] = &[
     "check-nvidia-smi",
     "cluster-autoscaling",
     "cre-training-goodput",
-    "expected-resources",
     "gang-scheduling",
     "gke-gpu-nic-networks",
-    "gpu-operator-health",
-    "gpu-operator-version",
     "inference-gateway",
     "inference-perf",
     "nccl-all-reduce-bw",
     "nccl-all-reduce-bw-net",
     "nccl-all-reduce-bw-nvls",
     "nccl-cre-all-reduce-bw",
-    "operator-health",
     "pod-autoscaling",
     "robust-controller",
     "secure-accelerator-access",
@@ -169,7 +201,11 @@ pub fn page(check: &Check) -> String {
         let place = if access.place == Place::Cluster { "" } else { " (in the run's own namespace)" };
         format!("  {}: {}{place}", access.name(), access.verbs.join(", "))
     };
-    let access: Vec<String> = check.access.iter().map(line).collect();
+    let mut access: Vec<String> = check.access.iter().map(line).collect();
+    // A function has no other sign of being there than what it gives.
+    if !std::ptr::fn_addr_eq(check.reads, no_more as fn(&Recipe, &Vendor) -> Vec<Access>) {
+        access.push("  what the recipe or its vendor's profile names: get, list, watch".to_owned());
+    }
     let gpus = if check.gpus == 0 { String::new() } else { format!(" · holds {} GPU", check.gpus) };
     format!(
         "{} (version {}): {}\nphase: {} · {creates} · at most {} s{gpus}\n{requirement}\n{}\n\n# What it may do\n{}\n",

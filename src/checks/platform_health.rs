@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::checks::settled::{node_problem, workload_problem};
-use crate::checks::{Check, Cx, Fidelity, Phase};
+use crate::checks::{Check, Cx, Fidelity, Phase, no_more};
 use crate::cluster::{Access, ObjectRef, Query};
 use crate::error::Result;
 use crate::results::{ErrorReason, Outcome};
@@ -25,6 +25,7 @@ pub(super) static CHECK: Check = Check {
         Access::read("apps", "deployments"),
         Access::read("apps", "statefulsets"),
     ],
+    reads: no_more,
     timeout: Duration::from_secs(60),
     fidelity: Fidelity::Api,
     behavioural: false,

@@ -96,7 +96,7 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
         return Err(error.did_you_mean(&wrong, names.iter().map(String::as_str), format!("commands: {}", names.join(", "))));
     }
     let secret = |variable: &&'static str| Secret { variable, set: std::env::var_os(variable).is_some() };
-    let secrets = sign::PASSPHRASE_VARIABLES.iter().map(secret).collect();
+    let secrets = sign::PASSPHRASE_VARIABLES.iter().chain(sign::TOKEN_VARIABLES).map(secret).collect();
     let shown = Shown { file: config.map(|config| config.path.display().to_string()), settings, secrets };
     match show.format {
         Format::Text => cx.ui.artefact(&text(&shown)),

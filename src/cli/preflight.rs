@@ -1,13 +1,11 @@
 //! `seatrial preflight`: whether a run may do what it will do, without doing it.
 
-use std::path::PathBuf;
-
+use crate::cli::publishing::PublishArgs;
 use crate::cli::selection::Selection;
 use crate::cli::{Cx, Format};
 use crate::cluster::scratch;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
-use crate::steps::Publishing;
 use crate::{limits, preflight};
 
 /// Ask beforehand what a run will need: permissions, admission, room under quotas, the registry, the key. Creates nothing.
@@ -18,15 +16,8 @@ use crate::{limits, preflight};
 pub struct Args {
     #[command(flatten)]
     selection: Selection,
-    /// The private key that will sign the evidence.
-    #[arg(long, value_name = "FILE", env = "SEATRIAL_KEY")]
-    key: Option<PathBuf>,
-    /// The repository that will take the evidence.
-    #[arg(long, value_name = "REPOSITORY", env = "SEATRIAL_PUSH", requires = "key")]
-    push: Option<String>,
-    /// Talk plain HTTP to a registry on this machine.
-    #[arg(long, env = "SEATRIAL_PLAIN_HTTP")]
-    plain_http: bool,
+    #[command(flatten)]
+    publish: PublishArgs,
     /// Print the findings to standard output in this format.
     #[arg(short = 't', long, value_enum)]
     format: Option<Format>,
@@ -39,8 +30,8 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
         Some(recipe) => recipe,
         None => cx.global.catalog()?.fitting(&look)?,
     };
-    let publishing = Publishing { key: args.key, push: args.push, plain_http: args.plain_http, ..Publishing::default() };
-    let inputs = args.selection.inputs(workflow, recipe, publishing)?;
+    let publishing = args.publish.publishing(None);
+    let inputs = args.selection.inputs(workflow, recipe, publishing?)?;
     let place = scratch::Place {
         run: "preflight".to_owned(),
         namespace: args.selection.namespace.clone(),

@@ -2,19 +2,19 @@
 
 use std::path::PathBuf;
 
+use crate::cli::signing::SigningArgs;
 use crate::error::Result;
 use crate::evidence::redaction::Policy;
-use crate::sign::Signer;
+use crate::sign::{self, Signer};
 use crate::steps::Publishing;
 
 /// Who signs evidence, and where it goes.
 #[derive(Clone, Debug, clap::Args)]
 pub struct PublishArgs {
-    /// The private key that signs the evidence: ECDSA P-256, PKCS#8 PEM; SEATRIAL_KEY_PASSPHRASE opens an encrypted one.
-    #[arg(long, value_name = "FILE", env = "SEATRIAL_KEY")]
-    key: Option<PathBuf>,
-    /// The repository that takes the evidence, e.g. ghcr.io/example/evidence.
-    #[arg(long, value_name = "REPOSITORY", env = "SEATRIAL_PUSH", requires = "key")]
+    #[command(flatten)]
+    signing: SigningArgs,
+    /// The repository that takes the evidence, e.g. ghcr.io/example/evidence. Without --key it is signed by an identity token.
+    #[arg(long, value_name = "REPOSITORY", env = "SEATRIAL_PUSH")]
     pub push: Option<String>,
     /// Talk plain HTTP to a registry on this machine.
     #[arg(long, env = "SEATRIAL_PLAIN_HTTP")]
@@ -28,12 +28,16 @@ pub struct PublishArgs {
 }
 
 impl PublishArgs {
-    /// Reads the key once, to be thrown away: better now than after an hour of tests.
+    /// Reads keys and settings once, to be thrown away: better now than after an hour of tests.
     ///
     /// # Errors
-    /// As [`Signer::from_file`].
+    /// As [`Signer::new`].
     pub fn check_key(&self) -> Result<()> {
-        self.key.as_deref().map(Signer::from_file).transpose().map(drop)
+        self.signing().as_ref().map(Signer::new).transpose().map(drop)
+    }
+
+    fn signing(&self) -> Option<sign::Options> {
+        (self.signing.named() || self.push.is_some()).then(|| self.signing.options())
     }
 
     /// Where evidence goes, with the bundle in this directory, or in the run's own.
@@ -43,7 +47,7 @@ impl PublishArgs {
     pub fn publishing(&self, bundle: Option<PathBuf>) -> Result<Publishing> {
         Ok(Publishing {
             bundle,
-            key: self.key.clone(),
+            signing: self.signing(),
             push: self.push.clone(),
             plain_http: self.plain_http,
             pointers: self.pointer_dir.clone(),

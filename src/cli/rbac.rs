@@ -8,7 +8,6 @@ use crate::cluster::Cluster;
 use crate::error::{Context, Error, Result};
 use crate::exit::Exit;
 use crate::preflight;
-use crate::recipe::load;
 use crate::roles::{self, Subject};
 use crate::steps::Publishing;
 
@@ -34,7 +33,7 @@ pub(crate) async fn exec(mut args: Args, cx: Cx) -> Result<Exit> {
     let (workflow, recipe) = args.selection.read(&cx).await?;
     let recipe = match recipe {
         Some(recipe) => recipe,
-        None => match load::only() {
+        None => match cx.global.catalog()?.only() {
             Some(recipe) => recipe?,
             None => return Err(Error::usage("which recipe?").hint("name it with --recipe: roles depend on its checks")),
         },

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use crate::cli::{Cx, Global};
 use crate::error::Result;
 use crate::limits;
-use crate::recipe::LoadedRecipe;
 use crate::recipe::catalog::Catalog;
+use crate::recipe::{LoadedRecipe, load};
 use crate::source::{Source, Text};
 
 impl Global {
@@ -40,10 +40,12 @@ impl Cx {
     /// # Errors
     /// A usage error with file, line and column, or the nearest known name.
     pub async fn read_recipe(&self, recipe: &str) -> Result<LoadedRecipe> {
-        let catalog = self.global.catalog()?;
-        let loaded = match self.global.read_text(recipe).await? {
-            Some(text) => catalog.from_text(&text.text, &text.name, text.folder.as_deref()),
-            None => catalog.read(recipe),
+        let text = self.global.read_text(recipe).await?;
+        let loaded = match (text, &self.global.data) {
+            (Some(text), None) => load::from_text(&text.text, &text.name, text.folder.as_deref()),
+            (None, None) => load::read(recipe),
+            (Some(text), Some(_)) => self.global.catalog()?.from_text(&text.text, &text.name, text.folder.as_deref()),
+            (None, Some(_)) => self.global.catalog()?.read(recipe),
         }?;
         for note in &loaded.notes {
             self.ui.warn(note);

@@ -143,6 +143,13 @@ impl Statement {
         serde_json::from_value(head).map_err(|error| wrong("read the signed statement").because(error))
     }
 
+    /// The name of the recipe that it says was run; nothing if it names none, or several.
+    #[must_use]
+    pub fn recipe(&self) -> Option<&str> {
+        let mut named = self.predicate.configuration.iter().filter_map(|resource| resource.name.strip_prefix("recipe/"));
+        named.next().filter(|_| named.next().is_none())
+    }
+
     /// True if the statement is about something with this digest.
     #[must_use]
     pub fn is_about(&self, digest: &Digest) -> bool {

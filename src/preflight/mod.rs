@@ -135,11 +135,11 @@ async fn registry_line(publishing: &Publishing, ui: &Ui) -> Line {
 }
 
 fn signing_line(publishing: &Publishing) -> Line {
-    let Some(key) = &publishing.key else {
+    let Some(signing) = &publishing.signing else {
         return Line::new("signing", Status::NotTried, "evidence is not signed without --key");
     };
-    match Signer::from_file(key) {
-        Ok(signer) => Line::new("signing", Status::Ok, format!("key {}", signer.public_key().id())),
+    match Signer::new(signing) {
+        Ok(signer) => Line::new("signing", Status::Ok, signer.describe()),
         Err(error) => Line::of("signing", &error),
     }
 }

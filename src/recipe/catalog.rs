@@ -1,7 +1,7 @@
 //! Everything that recipes are made of: what ships, and what a directory of one's own replaces or adds.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use crate::error::{Error, Result};
@@ -249,11 +249,25 @@ impl Catalog {
     /// # Errors
     /// A usage error that names file, line and column.
     pub fn from_text(&self, text: &str, name: &str, folder: Option<&Path>) -> Result<LoadedRecipe> {
-        let origin = Origin { name, folder, catalog: self };
-        match load::parse(text, name)? {
-            Document::Recipe(recipe, notes) => load::finish(*recipe, notes, &origin),
-            Document::Overlay(overlay) => load::finish(self.resolve_with(*overlay, name)?.recipe, Vec::new(), &origin),
-            Document::Criteria(query) => load::finish(self.resolve(&query)?.recipe, Vec::new(), &origin),
+        self.complete(load::parse(text, name)?, &Origin { name, folder, data: self.data.as_deref() })
+    }
+
+    /// Makes a recipe of a document of any kind, and reads its health tests.
+    pub(super) fn complete(&self, document: Document, origin: &Origin<'_>) -> Result<LoadedRecipe> {
+        match document {
+            Document::Recipe(recipe, notes) => load::finish(*recipe, notes, origin),
+            Document::Overlay(overlay) => load::finish(self.resolve_with(*overlay, origin.name)?.recipe, Vec::new(), origin),
+            Document::Criteria(query) => load::finish(self.resolve(&query)?.recipe, Vec::new(), origin),
+        }
+    }
+
+    /// The complete recipe, if there is only one.
+    #[must_use]
+    pub fn only(&self) -> Option<Result<LoadedRecipe>> {
+        let mut names = self.recipes();
+        match (names.next(), names.next()) {
+            (Some(one), None) => Some(self.read(one)),
+            _ => None,
         }
     }
 
@@ -263,7 +277,7 @@ impl Catalog {
     /// As [`Catalog::read`].
     pub fn load(&self, resolved: &Resolved) -> Result<LoadedRecipe> {
         let name = &resolved.recipe.metadata.name;
-        load::finish(resolved.recipe.clone(), Vec::new(), &Origin { name, folder: None, catalog: self })
+        load::finish(resolved.recipe.clone(), Vec::new(), &Origin { name, folder: None, data: self.data.as_deref() })
     }
 
     /// The text of a file by its path in the recipe data: one's own, else the shipped one.
@@ -271,14 +285,7 @@ impl Catalog {
     /// # Errors
     /// As [`files::read_text`].
     pub fn file(&self, path: &str) -> Result<Option<String>> {
-        let plain = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
-        if let Some(folder) = &self.data
-            && plain
-            && folder.join(path).exists()
-        {
-            return files::read_text(&folder.join(path), limits::DOCUMENT_BYTES).map(Some);
-        }
-        Ok(data::recipe_file(path).map(str::to_owned))
+        load::file(self.data.as_deref(), path)
     }
 
     fn unknown(&self, name: &str) -> Error {

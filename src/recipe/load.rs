@@ -1,6 +1,6 @@
 //! Reads recipe documents of every kind, checks them, and reads their health tests.
 
-use std::path::Path;
+use std::path::{Component, Path};
 
 use serde::Deserialize;
 use serde_saphyr::Spanned;
@@ -43,8 +43,8 @@ pub(super) struct Origin<'a> {
     pub(super) name: &'a str,
     /// Where its health files lie, if it came from a directory.
     pub(super) folder: Option<&'a Path>,
-    /// Where they lie otherwise.
-    pub(super) catalog: &'a Catalog,
+    /// The directory of one's own that they lie in otherwise, before what ships.
+    pub(super) data: Option<&'a Path>,
 }
 
 /// Reads a recipe by the name of a shipped one, of an overlay or of criteria, or by path.
@@ -52,7 +52,14 @@ pub(super) struct Origin<'a> {
 /// # Errors
 /// A usage error that names file, line and column, or the nearest known name.
 pub fn read(name_or_path: &str) -> Result<LoadedRecipe> {
-    Catalog::shipped()?.read(name_or_path)
+    if name_or_path.contains(['/', '.']) {
+        let path = Path::new(name_or_path);
+        return from_text(&files::read_text(path, limits::DOCUMENT_BYTES)?, name_or_path, path.parent());
+    }
+    match data::recipe_file(&format!("{name_or_path}.yaml")) {
+        Some(text) => from_text(text, &format!("recipes/{name_or_path}.yaml"), None),
+        None => Catalog::shipped()?.read(name_or_path),
+    }
 }
 
 /// Reads a recipe from text. `name` is the source as the user knows it; health files lie in `folder`, else in what ships.
@@ -60,15 +67,11 @@ pub fn read(name_or_path: &str) -> Result<LoadedRecipe> {
 /// # Errors
 /// A usage error that names source, line and column.
 pub fn from_text(text: &str, name: &str, folder: Option<&Path>) -> Result<LoadedRecipe> {
-    Catalog::shipped()?.from_text(text, name, folder)
-}
-
-/// The shipped complete recipe, if there is only one.
-#[must_use]
-pub fn only() -> Option<Result<LoadedRecipe>> {
-    match data::recipe_names().as_slice() {
-        [one] => Some(read(one)),
-        _ => None,
+    let origin = Origin { name, folder, data: None };
+    match parse(text, name)? {
+        // A complete recipe needs no overlays, and reading them all takes longer than the recipe.
+        Document::Recipe(recipe, notes) => finish(*recipe, notes, &origin),
+        part => Catalog::shipped()?.complete(part, &origin),
     }
 }
 
@@ -263,10 +266,19 @@ fn health_tests(health: &mut [HealthFile], origin: &Origin<'_>) -> Result<Vec<Te
     Ok(tests)
 }
 
+/// The text of a file by its path in the recipe data: that of a directory of one's own, else the shipped one.
+pub(super) fn file(data: Option<&Path>, path: &str) -> Result<Option<String>> {
+    let plain = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
+    match data {
+        Some(folder) if plain && folder.join(path).exists() => files::read_text(&folder.join(path), limits::DOCUMENT_BYTES).map(Some),
+        _ => Ok(crate::data::recipe_file(path).map(str::to_owned)),
+    }
+}
+
 fn health_file(file: &str, origin: &Origin<'_>) -> Result<String> {
     let text = match origin.folder {
         Some(folder) if folder.join(file).exists() => Some(files::read_text(&folder.join(file), limits::DOCUMENT_BYTES)?),
-        _ => origin.catalog.file(file)?,
+        _ => self::file(origin.data, file)?,
     };
     text.ok_or_else(|| {
         Error::usage(format!("{}: there is no health file {}", origin.name, printable(file)))

@@ -1,223 +1,197 @@
-//! Signing with a local ECDSA P-256 key.
+//! Signing statements, by whichever signer the user names; every signature is verified before it is handed out.
 
-use std::path::{Path, PathBuf};
+mod command;
+mod cosign;
+mod key;
+mod services;
+mod token;
 
-use aws_lc_rs::encoding::AsDer;
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
-use pkcs8::EncryptedPrivateKeyInfo;
-use pkcs8::pkcs5::{pbes2, scrypt};
+use std::path::PathBuf;
 
-use crate::error::{Context, Error, Result};
+use sigstore_sign::SigningContext;
+
+use crate::error::{Context, Error, Kind, Result};
 use crate::evidence::PublicKey;
+use crate::evidence::signer::{SignedBy, Times};
 use crate::evidence::sigstore::{self, Envelope};
-use crate::{files, limits};
+use crate::{files, limits, trust};
 
-/// The environment variables that may hold the passphrase of a key, in the order in which they are looked at.
-pub const PASSPHRASE_VARIABLES: &[&str] = &["SEATRIAL_KEY_PASSPHRASE", "COSIGN_PASSWORD"];
+pub use command::DIGEST_VARIABLE;
+pub use key::{KeyFiles, LocalKey, PASSPHRASE_VARIABLES, keygen, passphrase_from_env};
+pub use token::{TOKEN_VARIABLES, TokenSource};
 
-/// The passphrase from the environment, if one is there.
-#[must_use]
-pub fn passphrase_from_env() -> Option<String> {
-    PASSPHRASE_VARIABLES.iter().find_map(|name| std::env::var(name).ok())
+/// How evidence is to be signed, as the user has said it; [`Signer::new`] reads what it names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Who signs.
+    pub with: With,
+    /// Which Sigstore services are used; for keyless signing the public-good instance's otherwise, for keys none.
+    pub signing_config: Option<PathBuf>,
+    /// A timestamp authority (RFC 3161) instead of the signing config's.
+    pub timestamp_url: Option<String>,
+    /// Trusted roots beside the public-good instance's, to verify the new signature with.
+    pub trusted_roots: Vec<PathBuf>,
 }
 
-/// A private key that signs statements.
-pub struct Signer {
-    pair: EcdsaKeyPair,
-    public: PublicKey,
+/// Who signs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum With {
+    /// A private key in a file.
+    Key(PathBuf),
+    /// A command, which holds the private key; the public one is in a file.
+    Command(String, PathBuf),
+    /// Whoever an identity token names, with a key that lives for this one signature.
+    Keyless(TokenSource),
 }
 
-impl std::fmt::Debug for Signer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Signer").field("key", &self.public.id()).finish_non_exhaustive()
+impl Default for With {
+    fn default() -> Self {
+        Self::Keyless(TokenSource::default())
     }
+}
+
+impl Options {
+    /// Signing with a private key in a file, and nothing else.
+    #[must_use]
+    pub fn key(path: impl Into<PathBuf>) -> Self {
+        Self { with: With::Key(path.into()), ..Self::default() }
+    }
+}
+
+/// A signature that was verified.
+#[derive(Clone, Debug)]
+pub struct Signature {
+    /// The Sigstore bundle v0.3, as JSON.
+    pub bundle: Vec<u8>,
+    /// Who made it.
+    pub by: SignedBy,
+    /// When it is proven to have been there.
+    pub times: Times,
+}
+
+/// Something that signs statements.
+#[derive(Debug)]
+pub struct Signer {
+    maker: Maker,
+    root: trust::Root,
+}
+
+#[derive(Debug)]
+enum Maker {
+    Local(LocalKey, Option<services::Witnesses>),
+    Command(command::CommandSigner, Option<services::Witnesses>),
+    Keyless(TokenSource, SigningContext),
 }
 
 impl Signer {
-    /// Reads a key file: PKCS#8 in PEM form, plain or encrypted with a passphrase from the environment.
+    /// Reads keys and settings. Nothing is sent anywhere, and no identity token is fetched.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Usage`] if the file is missing, not such a key, or the passphrase is missing or wrong.
-    pub fn from_file(path: &Path) -> Result<Self> {
-        let text = files::read_text(path, limits::DOCUMENT_BYTES).context("read the signing key")?;
-        Self::from_pem(&text, passphrase_from_env().as_deref()).with_context(|| format!("read the signing key {}", path.display()))
+    /// [`Kind::Usage`] if a file is missing or malformed.
+    pub fn new(options: &Options) -> Result<Self> {
+        let maker = match &options.with {
+            With::Key(path) => Maker::Local(LocalKey::from_file(path)?, services::Witnesses::new(options)?),
+            With::Command(command, path) => {
+                let text = files::read_text(path, limits::DOCUMENT_BYTES).context("read the signer's public key")?;
+                let public = PublicKey::from_pem(&text).with_context(|| format!("read the signer's public key {}", path.display()))?;
+                Maker::Command(command::CommandSigner { command: command.clone(), public }, services::Witnesses::new(options)?)
+            }
+            With::Keyless(source) => Maker::Keyless(source.clone(), services::keyless(options)?),
+        };
+        Ok(Self { maker, root: trust::Root::with_files(&options.trusted_roots)? })
     }
 
-    /// Reads a key in PEM form.
+    /// Signs a statement. An identity token is fetched now, and not before.
     ///
     /// # Errors
-    /// As [`Signer::from_file`].
-    pub fn from_pem(text: &str, passphrase: Option<&str>) -> Result<Self> {
-        let block = pem::parse(text.trim()).map_err(|error| {
-            Error::usage("it is not a key in PEM form").because(error).hint("`seatrial evidence keygen --out DIR` makes a key pair")
-        })?;
-        match block.tag() {
-            "PRIVATE KEY" => Self::from_pkcs8(block.contents()),
-            "ENCRYPTED PRIVATE KEY" => Self::from_pkcs8(&decrypt(block.contents(), passphrase)?),
-            "EC PRIVATE KEY" => {
-                Err(Error::usage("it is a key in the SEC1 form")
-                    .hint("convert it: openssl pkcs8 -topk8 -nocrypt -in KEY -out seatrial.key"))
+    /// What the signer or a service that it needs is wrong with: [`Kind::Denied`] if a token or a command is refused,
+    /// [`Kind::Unavailable`] if a service does not do its part, [`Kind::Signature`] if the new signature does not verify.
+    pub async fn sign(&self, statement: &[u8]) -> Result<Signature> {
+        let message = sigstore::to_sign(statement);
+        let bundle = match &self.maker {
+            Maker::Local(key, witnesses) => {
+                let made = key.sign(&message)?;
+                seal(statement, &message, made, key.public_key(), witnesses.as_ref()).await?
             }
-            "PUBLIC KEY" => Err(Error::usage("it is a public key; signing needs the private one")),
-            tag if tag.ends_with("SIGSTORE PRIVATE KEY") || tag.ends_with("COSIGN PRIVATE KEY") => {
-                Err(Error::usage("it is a key in cosign's own encrypted form, which only cosign reads")
-                    .hint("`seatrial evidence keygen --out DIR` makes a key pair; cosign can import it"))
+            Maker::Command(command, witnesses) => {
+                let made = command.sign(&message).await?;
+                seal(statement, &message, made, &command.public, witnesses.as_ref()).await?
             }
-            tag => Err(Error::usage(format!("it is a PEM block `{}`, not a private key", tag.escape_debug()))),
+            Maker::Keyless(source, context) => {
+                let token = source.fetch().await?;
+                let bundle = context.signer(token).sign_raw_statement(statement).await.map_err(|error| refused(error, context))?;
+                bundle.to_json().map_err(|error| Error::internal("write a Sigstore bundle").because(error))?.into_bytes()
+            }
+        };
+        self.recognise(&bundle, statement).context("verify the new signature, which is thrown away")
+    }
+
+    /// Takes a signature that was made earlier as this signer's own, if it verifies, is by this signer and of this statement. For a keyless
+    /// signer it is its own if it is anybody's with a certificate: whose token will come is not known before it comes.
+    ///
+    /// # Errors
+    /// [`Kind::Schema`] or [`Kind::Signature`] if it is none, with the reason.
+    pub fn recognise(&self, bundle: &[u8], statement: &[u8]) -> Result<Signature> {
+        let envelope = Envelope::parse(bundle)?;
+        let proven = match self.public_key() {
+            Some(key) => envelope.prove_by_key(key, &self.root)?,
+            None => envelope.prove_by_certificate(&self.root)?,
+        };
+        if proven.payload != statement {
+            return Err(Error::new(Kind::Signature, "the signature is of another statement"));
         }
+        Ok(Signature { bundle: bundle.to_vec(), by: proven.by, times: proven.times })
     }
 
-    fn from_pkcs8(der: &[u8]) -> Result<Self> {
-        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, der).map_err(|error| {
-            Error::usage("it is not an ECDSA P-256 key").because(error).hint(
-                "`seatrial evidence keygen --out DIR` makes one; so does openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256",
-            )
-        })?;
-        let spki = pair.public_key().as_der().map_err(|error| Error::internal("take the public key of a key").because(error))?;
-        Ok(Self { public: PublicKey::from_der(spki.as_ref())?, pair })
-    }
-
-    /// The public key that verifies what this signs.
+    /// Who will sign, for people: `key sha256:…`.
     #[must_use]
-    pub fn public_key(&self) -> &PublicKey {
-        &self.public
-    }
-
-    /// Signs a statement: a Sigstore bundle v0.3, verified before it is handed out.
-    ///
-    /// # Errors
-    /// [`crate::error::Kind::Internal`] if the signature cannot be made or does not verify.
-    pub fn sign(&self, statement: &[u8]) -> Result<Vec<u8>> {
-        let failed = |error| Error::internal("sign the statement").because(error);
-        let sign = |message: &[u8]| Ok(self.pair.sign(&SystemRandom::new(), message).map_err(failed)?.as_ref().to_vec());
-        let bundle = sigstore::seal(statement, &self.public, sign)?;
-        // A signature that nobody can verify must not leave this process.
-        if Envelope::parse(&bundle)?.verify(&self.public).context("verify the new signature")? != statement {
-            return Err(Error::internal("the new signature is not about the statement"));
-        }
-        Ok(bundle)
-    }
-}
-
-fn decrypt(der: &[u8], passphrase: Option<&str>) -> Result<Vec<u8>> {
-    let hint = format!("put the passphrase into the environment variable {}", PASSPHRASE_VARIABLES[0]);
-    let Some(passphrase) = passphrase else {
-        return Err(Error::usage("the key is encrypted and there is no passphrase").hint(hint));
-    };
-    let encrypted = EncryptedPrivateKeyInfo::try_from(der)
-        .map_err(|error| Error::usage("the encrypted key is malformed").because(error.to_string()))?;
-    let plain = encrypted.decrypt(passphrase).map_err(|error| {
-        Error::usage("the key cannot be decrypted: the passphrase is wrong, or the encryption is not one that is supported (PBES2)")
-            .because(error.to_string())
-            .hint(hint)
-    })?;
-    Ok(plain.as_bytes().to_vec())
-}
-
-/// A key pair that was written.
-#[derive(Clone, Debug)]
-pub struct KeyFiles {
-    /// The private key, readable by its owner only.
-    pub private: PathBuf,
-    /// The public key.
-    pub public: PathBuf,
-    /// The key itself, to name its id.
-    pub key: PublicKey,
-}
-
-/// Makes a key pair `seatrial.key` and `seatrial.pub`; with a passphrase the private key is encrypted. Nothing is overwritten.
-///
-/// # Errors
-/// [`crate::error::Kind::Usage`] if a file is there already; [`crate::error::Kind::Io`] if they cannot be written.
-pub fn keygen(folder: &Path, passphrase: Option<&str>) -> Result<KeyFiles> {
-    let (private, public) = (folder.join("seatrial.key"), folder.join("seatrial.pub"));
-    for path in [&private, &public] {
-        if path.exists() {
-            return Err(Error::usage(format!("{} exists already", path.display())).hint("name another directory with --out"));
-        }
-    }
-    let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &SystemRandom::new())
-        .map_err(|error| Error::internal("make a key").because(error))?;
-    let signer = Signer::from_pkcs8(document.as_ref())?;
-    let block = match passphrase {
-        Some(passphrase) => pem::Pem::new("ENCRYPTED PRIVATE KEY", encrypt(document.as_ref(), passphrase)?),
-        None => pem::Pem::new("PRIVATE KEY", document.as_ref().to_vec()),
-    };
-    let text = pem::encode_config(&block, pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF));
-    write_private(&private, text.as_bytes())?;
-    files::write(&public, signer.public.to_pem().as_bytes())?;
-    Ok(KeyFiles { private, public, key: signer.public })
-}
-
-/// Writes a file that only its owner can read, from its first moment on, and never over another one.
-fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    let writing = || format!("write {}", path.display());
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).with_context(writing)?;
-    }
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).with_context(writing)?;
-    file.write_all(bytes).with_context(writing)
-}
-
-fn encrypt(pkcs8: &[u8], passphrase: &str) -> Result<Vec<u8>> {
-    let failed = |_| Error::internal("encrypt the key");
-    let (mut salt, mut iv) = ([0; 16], [0; 16]);
-    aws_lc_rs::rand::fill(&mut salt).and_then(|()| aws_lc_rs::rand::fill(&mut iv)).map_err(failed)?;
-    let failed = |error: pkcs8::Error| Error::internal("encrypt the key").because(error.to_string());
-    // As much memory as openssl accepts without being told to (16 MiB), and more rounds instead.
-    let cost = scrypt::Params::new(14, 8, 5, scrypt::Params::RECOMMENDED_LEN)
-        .map_err(|error| Error::internal("encrypt the key").because(error.to_string()))?;
-    let parameters = pbes2::Parameters::scrypt_aes256cbc(cost, &salt, &iv).map_err(|error| failed(error.into()))?;
-    let plain = pkcs8::PrivateKeyInfo::try_from(pkcs8).map_err(failed)?;
-    Ok(plain.encrypt_with_params(parameters, passphrase).map_err(failed)?.as_bytes().to_vec())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::error::Kind;
-
-    #[test]
-    fn a_generated_pair_signs_and_verifies_and_only_its_owner_can_read_it() {
-        use std::os::unix::fs::PermissionsExt;
-        let folder = tempfile::tempdir().expect("a directory");
-        let files = keygen(folder.path(), None).expect("is made");
-        let mode = std::fs::metadata(&files.private).expect("is there").permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-        let signer = Signer::from_file(&files.private).expect("reads");
-        let public = PublicKey::from_pem(&std::fs::read_to_string(&files.public).expect("is there")).expect("reads");
-        assert_eq!(signer.public_key().id(), public.id());
-        let bundle = signer.sign(b"{}").expect("signs");
-        assert_eq!(Envelope::parse(&bundle).expect("reads").verify(&public).expect("verifies"), b"{}");
-        assert_eq!(keygen(folder.path(), None).expect_err("nothing is overwritten").kind(), Kind::Usage);
-    }
-
-    #[test]
-    fn an_encrypted_key_wants_the_right_passphrase() {
-        let folder = tempfile::tempdir().expect("a directory");
-        let files = keygen(folder.path(), Some("open sesame")).expect("is made");
-        let text = std::fs::read_to_string(&files.private).expect("is there");
-        assert!(text.starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----\n"));
-        assert_eq!(Signer::from_pem(&text, Some("open sesame")).expect("reads").public_key().id(), files.key.id());
-        for passphrase in [None, Some("wrong")] {
-            let error = Signer::from_pem(&text, passphrase).expect_err("is refused");
-            assert_eq!(error.kind(), Kind::Usage);
-            assert!(error.hints()[0].contains("SEATRIAL_KEY_PASSPHRASE"), "{:?}", error.hints());
+    pub fn describe(&self) -> String {
+        match (self.public_key(), &self.maker) {
+            (_, Maker::Keyless(_, context)) => format!("whom the identity token names, certified by {}", context.services().fulcio_url()),
+            (Some(key), Maker::Command(..)) => format!("key {} by a command", key.id()),
+            (key, _) => key.map(|key| format!("key {}", key.id())).unwrap_or_default(),
         }
     }
 
-    #[test]
-    fn another_kind_of_key_is_a_usage_error_with_a_hint() {
-        let block = |tag: &str| pem::encode(&pem::Pem::new(tag, vec![0; 32]));
-        let tags =
-            ["EC PRIVATE KEY", "PUBLIC KEY", "ENCRYPTED SIGSTORE PRIVATE KEY", "CERTIFICATE", "PRIVATE KEY", "ENCRYPTED PRIVATE KEY"];
-        for tag in tags {
-            assert_eq!(Signer::from_pem(&block(tag), Some("x")).expect_err(tag).kind(), Kind::Usage, "{tag}");
+    /// The public key, where the signer has one of its own.
+    #[must_use]
+    pub fn public_key(&self) -> Option<&PublicKey> {
+        match &self.maker {
+            Maker::Local(key, _) => Some(key.public_key()),
+            Maker::Command(command, _) => Some(&command.public),
+            Maker::Keyless(..) => None,
         }
-        assert_eq!(Signer::from_pem("", None).expect_err("empty").kind(), Kind::Usage);
-        assert_eq!(Signer::from_file(Path::new("/nonexistent")).expect_err("missing").kind(), Kind::Usage);
+    }
+}
+
+/// Puts a statement and its signature together with what the services say of it. A wrong signature is not shown to them.
+async fn seal(
+    statement: &[u8],
+    message: &[u8],
+    signature: Vec<u8>,
+    key: &PublicKey,
+    witnesses: Option<&services::Witnesses>,
+) -> Result<Vec<u8>> {
+    let alone = sigstore::seal(statement, key, signature.clone(), sigstore::Proofs::default())?;
+    Envelope::parse(&alone)?.verify(key).context("verify the new signature, which is thrown away")?;
+    match witnesses {
+        Some(witnesses) => {
+            let proofs = witnesses.see(message, &signature, key).await?;
+            sigstore::seal(statement, key, signature, proofs)
+        }
+        None => Ok(alone),
+    }
+}
+
+/// Why a keyless signature was not made.
+fn refused(error: sigstore_sign::Error, context: &SigningContext) -> Error {
+    use sigstore_sign::fulcio::Error::Status;
+    match &error {
+        sigstore_sign::Error::Fulcio(Status { status: 400..=403, .. }) => {
+            Error::new(Kind::Denied, format!("{} refused the identity token", context.services().fulcio_url()))
+                .because(error)
+                .hint("it must be valid now, for the audience `sigstore`, of an issuer that this certificate authority knows")
+        }
+        _ => Error::new(Kind::Unavailable, "a Sigstore service did not do its part").because(error),
     }
 }

@@ -16,6 +16,9 @@ use crate::sim::{MANAGER, SIMULATED, embedded};
 use crate::ui::Ui;
 use crate::{limits, yaml};
 
+/// How many pods that do not run are named.
+const SHOWN: usize = 8;
+
 /// Applies a description, and waits at most `wait` until its nodes and platform workloads are ready.
 ///
 /// What is already there and described is changed to what is described; other objects are left alone.
@@ -36,11 +39,28 @@ pub async fn load(cluster: &Cluster, description: &Description, wait: Duration, 
     let writes = stream::iter(&nodes).map(|made| write_node(cluster, made)).buffer_unordered(limits::SIM_WRITES);
     writes.try_collect::<()>().await?;
     remove_other_slices(cluster, &nodes).await?;
+    // kwok forgets a pod that comes to a node before its cache shows the node's lease, where it is told to keep leases.
+    wait_for_nodes(cluster, &nodes, deadline, ui).await?;
     for object in &platform {
         apply_platform(cluster, object, deadline).await?;
     }
-    wait_for_nodes(cluster, &nodes, deadline, ui).await?;
-    wait_for_workloads(cluster, &platform, deadline, ui).await
+    match wait_for_workloads(cluster, &platform, deadline, ui).await {
+        Err(error) if error.kind() == Kind::Timeout => Err(error.hint(not_started(cluster).await)),
+        waited => waited,
+    }
+}
+
+/// Which pods do not run, for people.
+async fn not_started(cluster: &Cluster) -> String {
+    let pods = match cluster.list("v1", "Pod", &Query { fields: Some("status.phase=Pending".to_owned()), ..Query::all() }).await {
+        Ok(pods) => pods,
+        Err(error) => return format!("which pods do not run could not be seen: {}", error.chain()),
+    };
+    let shown = pods.iter().take(SHOWN).map(|pod| match pod["spec"]["nodeName"].as_str() {
+        Some(node) => format!("{} on {node}", ObjectRef::of(pod)),
+        None => format!("{} on no node", ObjectRef::of(pod)),
+    });
+    format!("{} pods are Pending: {}", pods.len(), shown.collect::<Vec<_>>().join(", "))
 }
 
 /// True if all nodes of the cluster are simulated, and there is one.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
 
 use crate::cluster::{Cluster, Target};
 use crate::error::{Context, Error, Kind, Result};
@@ -39,8 +40,7 @@ pub async fn up(home: &Home, description: &Description, wait: Duration, ui: &Ui)
     let binaries = binaries::find()?;
     let mut record = home.claim()?;
     let started = tokio::select! {
-        ended = tokio::time::timeout(wait, start_and_load(home, &mut record, &binaries, description, wait, ui)) =>
-            ended.unwrap_or_else(|_| Err(late(home, wait))),
+        ended = start_and_load(home, &mut record, &binaries, description, wait, ui) => ended,
         stopped = interrupted() => Err(stopped),
     };
     match started {
@@ -89,10 +89,11 @@ async fn start_and_load(
     if !binaries.absent.is_empty() {
         ui.line(format!("   kwokctl downloads what is not found here: {}", binaries.absent.join(", ")));
     }
+    let deadline = Instant::now() + wait;
     let mut tries = 1;
     loop {
         ui.waiting(&format!("control plane of {} starts in {}", home.name(), home.dir().display()));
-        match start(home, record, binaries).await {
+        match tokio::time::timeout_at(deadline, start(home, record, binaries)).await.unwrap_or_else(|_| Err(late(home, wait))) {
             Ok(()) => break,
             // Ports are chosen free, and another program may still be quicker.
             Err(error) if tries < limits::SIM_TRIES && error.chain().contains("address already in use") => {
@@ -104,7 +105,11 @@ async fn start_and_load(
         }
     }
     let cluster = Cluster::connect(&Target { kubeconfig: Some(home.kubeconfig()), context: None }).await?;
-    load::load(&cluster, description, wait, ui).await?;
+    let left = deadline.saturating_duration_since(Instant::now());
+    load::load(&cluster, description, left, ui).await.map_err(|error| match error.kind() {
+        Kind::Timeout => error.hint("give a longer --wait"),
+        _ => error,
+    })?;
     record.ready = true;
     home.write(record)
 }
@@ -208,7 +213,15 @@ fn config(home: &Home, binaries: &Binaries) -> Result<Value> {
             extra("kube-controller-manager", &[("leader-elect", "false")]),
             extra("kube-scheduler", &[("leader-elect", "false")]),
             // Nodes that someone really has, joined to this control plane, are not kwok's to play.
-            extra("kwok-controller", &[("manage-all-nodes", "false"), ("manage-nodes-with-annotation-selector", "kwok.x-k8s.io/node=fake")]),
+            // Without leases: with them, kwok 0.8 drops pods of a node whose lease its cache does not show yet, for good.
+            extra(
+                "kwok-controller",
+                &[
+                    ("manage-all-nodes", "false"),
+                    ("manage-nodes-with-annotation-selector", "kwok.x-k8s.io/node=fake"),
+                    ("node-lease-duration-seconds", "0"),
+                ],
+            ),
         ],
     }))
 }

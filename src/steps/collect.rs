@@ -48,22 +48,22 @@ async fn run(cx: &StepCx<'_>) -> Result<Outcome> {
     directory::write(&bundle, &folder)?;
     let mut words = vec![format!("bundle {}", folder.display()), format!("sha256:{}…", bundle.content_digest().short())];
     let publishing = &cx.inputs.publishing;
-    match (&publishing.key, &publishing.push) {
-        (Some(key), Some(repository)) => {
+    match (&publishing.signing, &publishing.push) {
+        (Some(signing), Some(repository)) => {
             cx.ui.waiting(&format!("{repository} to take the bundle and its signature"));
             let target = Target {
                 repository: repository.parse()?,
                 registry: Options { plain_http: publishing.plain_http, ..Options::default() },
                 pointers: publishing.pointers.clone(),
             };
-            let published = publish::publish(&folder, &Signer::from_file(key)?, &target).await?;
+            let published = publish::publish(&folder, &Signer::new(signing)?, &target).await?;
             words.extend(["pushed".to_owned(), "signed".to_owned(), format!("pointer {}", published.pointer.display())]);
         }
-        (Some(key), None) => {
-            publish::sign(&folder, &Signer::from_file(key)?)?;
+        (Some(signing), None) => {
+            publish::sign(&folder, &Signer::new(signing)?).await?;
             words.push("signed".to_owned());
         }
-        (None, Some(_)) => return Err(Error::usage("--push needs --key: unsigned evidence is worth nothing to others")),
+        (None, Some(_)) => return Err(Error::usage("--push needs a signer: unsigned evidence is worth nothing to others")),
         (None, None) => words.push("unsigned (no --key)".to_owned()),
     }
     let files: Vec<String> = bundle.files().keys().cloned().collect();

@@ -36,7 +36,7 @@ fn built(inputs: &Inputs) -> impl Iterator<Item = &'static checks::Check> {
 
 fn access(inputs: &Inputs, _: &StepSpec) -> Vec<Access> {
     let wanted = |access: &Access| inputs.behavioral || access.place == crate::cluster::Place::Cluster;
-    built(inputs).flat_map(|check| check.access).filter(|access| wanted(access)).cloned().collect()
+    built(inputs).flat_map(|check| check.accesses(&inputs.recipe.recipe)).filter(|access| wanted(access)).collect()
 }
 
 fn gpus(inputs: &Inputs, _: &StepSpec) -> Vec<GpuUse> {

@@ -42,7 +42,7 @@ fn access(inputs: &Inputs, _: &StepSpec) -> Vec<Access> {
     let mut accesses: Vec<Access> = reads.map(|(api_version, kind)| Access::read_kind(&api_version, &kind)).collect();
     for id in &inputs.recipe.recipe.spec.checks.deployment {
         if let Ok(crate::checks::Known::Built(check)) = crate::checks::find(id) {
-            accesses.extend_from_slice(check.access);
+            accesses.extend(check.accesses(&inputs.recipe.recipe));
         }
     }
     accesses

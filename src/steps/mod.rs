@@ -35,7 +35,7 @@ use crate::snapshot::{Hardware, Snapshot};
 use crate::ui::Ui;
 use crate::vendor::{self, Vendor};
 use crate::workflow::{Loaded, StepSpec};
-use crate::{limits, node_facts};
+use crate::{limits, node_facts, sign};
 pub use corner::Corner;
 pub use picked::Picked;
 pub use sink::{Produced, Sink};
@@ -130,8 +130,8 @@ pub fn find(id: &str) -> Result<&'static Step> {
 /// Where evidence goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Publishing {
-    /// The signing key, PEM; none leaves the bundle unsigned.
-    pub key: Option<PathBuf>,
+    /// How the bundle is signed; none leaves it unsigned.
+    pub signing: Option<sign::Options>,
     /// The bundle's directory; `bundle` in the run directory otherwise.
     pub bundle: Option<PathBuf>,
     /// The repository to push to, `host/name`; none pushes nothing.

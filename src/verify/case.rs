@@ -6,11 +6,13 @@ use crate::evidence::bundle::Files;
 use crate::evidence::signer::{SignedBy, Times};
 use crate::evidence::statement::Statement;
 use crate::evidence::{Evidence, Pointer};
-use crate::exit::Exit;
+use crate::policy::{Opinion, Policy};
+use crate::reason::{Reason, Said};
 use crate::recipe::Recipe;
 use crate::registry::Repository;
 use crate::results::Report;
 use crate::snapshot::Snapshot;
+use crate::verify::drift::Change;
 use crate::verify::{Expected, Request};
 
 /// What a stage found, if it could look.
@@ -21,8 +23,27 @@ pub(super) enum Finding {
     Warning(String),
     /// There was nothing to look at, or it was not asked for.
     NotRun(String),
-    /// The evidence is what it claims to be, and what it says is not good enough.
-    Verdict(Exit, String),
+    /// The evidence is what it claims to be, and what it says is not good enough; the stages that follow look as well.
+    Verdict(Vec<Said>),
+    /// It is not what it claims to be, or nobody who counts says so; there is nothing left to look at.
+    Refused(Vec<Said>),
+}
+
+impl Finding {
+    /// A refusal for one reason.
+    pub(super) fn refused(reason: Reason, message: impl Into<String>) -> Self {
+        Self::Refused(vec![Said::new(reason, message)])
+    }
+}
+
+/// What the policy says of a signature that was verified.
+#[derive(Clone, Debug)]
+pub(super) struct Judged {
+    /// Who made it, and when.
+    pub(super) by: SignedBy,
+    pub(super) times: Times,
+    /// What the policy says.
+    pub(super) opinion: Opinion,
 }
 
 /// Where the bundle is.
@@ -62,6 +83,8 @@ pub(super) struct Case {
     pub(super) others: Vec<String>,
     /// Signatures that were verified, and that somebody expected made. If one is about this bundle, all are.
     pub(super) signed: Vec<Signed>,
+    /// What the policy says of each of them. After the stage `identity`, `signed` holds those that count.
+    pub(super) judged: Vec<Judged>,
     /// Digest of the OCI manifest: as fetched, or as rebuilt from a directory.
     pub(super) artifact: Option<Digest>,
     pub(super) evidence: Option<Evidence>,
@@ -70,6 +93,8 @@ pub(super) struct Case {
     pub(super) snapshot: Option<Snapshot>,
     /// Declared checks that were left out, with their reason.
     pub(super) out_of_scope: Vec<String>,
+    /// What has changed since in the recipe.
+    pub(super) drift: Vec<Change>,
 }
 
 impl Case {
@@ -82,18 +107,25 @@ impl Case {
             candidates: Vec::new(),
             others: Vec::new(),
             signed: Vec::new(),
+            judged: Vec::new(),
             artifact: None,
             evidence: None,
             report: None,
             recipe: None,
             snapshot: None,
             out_of_scope: Vec::new(),
+            drift: Vec::new(),
         }
     }
 
-    /// True if the signature of the expected signer was verified.
+    /// True if the policy was satisfied by signatures that were verified.
     pub(super) fn signer_accepted(&self) -> bool {
-        !self.signed.is_empty()
+        !self.signed.is_empty() && self.judged.iter().any(|judged| judged.opinion.counts())
+    }
+
+    /// The policy; none if nobody's signature was asked for.
+    pub(super) fn policy(&self) -> Option<&Policy> {
+        self.request.expected.policy()
     }
 
     /// The earliest time at which somebody else saw one of the signatures.

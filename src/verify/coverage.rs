@@ -1,9 +1,11 @@
-//! Stage 8: whether what the recipe declares was looked at.
+//! Stage 8: whether what the recipe declares was looked at, on hardware that counts.
 
 use crate::constraints;
 use crate::error::Result;
-use crate::exit::Exit;
+use crate::policy::Coverage;
+use crate::reason::{Reason, Said};
 use crate::results::Verdict;
+use crate::snapshot::Hardware;
 use crate::verify::case::{Case, Finding};
 
 pub(super) fn run(case: &mut Case) -> Result<Finding> {
@@ -35,10 +37,32 @@ pub(super) fn run(case: &mut Case) -> Result<Finding> {
     if ran < files {
         missing.push(format!("{files} health files gave {ran} tests"));
     }
-    let finding = if !missing.is_empty() {
-        Finding::Verdict(Exit::Coverage, format!("not covered: {}", missing.join(", ")))
-    } else if declared.is_empty() {
-        Finding::Verdict(Exit::Coverage, "the recipe declares no checks, so nothing can be covered".to_owned())
+    let hardware = case.evidence()?.hardware;
+    let mut reasons = Vec::new();
+    if !missing.is_empty() {
+        reasons.push(Said::new(Reason::ChecksMissing, format!("not covered: {}", missing.join(", "))));
+    }
+    if declared.is_empty() {
+        reasons.push(Said::new(Reason::NothingDeclared, "the recipe declares no checks, so nothing can be covered"));
+    }
+    if let Some(policy) = case.policy() {
+        let narrow = match policy.coverage {
+            Coverage::Declared => false,
+            Coverage::InScopeIfSimulated => hardware == Hardware::Simulated,
+            Coverage::InScope => true,
+        };
+        if !narrow && !out_of_scope.is_empty() {
+            let message = format!("the policy wants every declared check; out of scope: {}", out_of_scope.join(", "));
+            reasons.push(Said::new(Reason::ChecksOutOfScope, message));
+        }
+        // The label is the signer's here; the next stage derives it again and refuses another one.
+        if !policy.hardware.contains(&hardware) {
+            let reason = if hardware == Hardware::Simulated { Reason::HardwareSimulated } else { Reason::HardwareUnknown };
+            reasons.push(Said::new(reason, format!("the hardware is {}, which {} does not accept", hardware.word(), policy.name)));
+        }
+    }
+    let finding = if !reasons.is_empty() {
+        Finding::Verdict(reasons)
     } else if out_of_scope.is_empty() {
         Finding::Ok(format!("all {} declared checks ran", declared.len()))
     } else {

@@ -1,9 +1,10 @@
 //! Stage 5: whether the files are exactly those that the manifest lists.
 
 use crate::digest::Digest;
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::evidence::bundle::file;
 use crate::evidence::{MANIFEST, Manifest};
+use crate::reason::Reason;
 use crate::verify::case::{Case, Finding};
 
 pub(super) fn run(case: &mut Case) -> Result<Finding> {
@@ -12,8 +13,13 @@ pub(super) fn run(case: &mut Case) -> Result<Finding> {
     let content = Digest::of(bytes);
     // First what it is, then what it says: a manifest that nobody signed is not parsed.
     if case.signed.iter().any(|signed| !signed.statement.is_about(&content)) {
-        return Err(Error::new(Kind::Integrity, format!("{MANIFEST} ({}) is not the one that was signed", content.short()))
-            .hint("the bundle was changed after it was signed, or the signature belongs to another one"));
+        return Ok(Finding::refused(
+            Reason::OtherBundle,
+            format!(
+                "{MANIFEST} ({}) is not the one that was signed: it was changed, or the signature is about another bundle",
+                content.short()
+            ),
+        ));
     }
     let manifest = Manifest::parse(bytes)?;
     manifest.check(files)?;

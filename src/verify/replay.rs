@@ -3,6 +3,7 @@
 use crate::constraints;
 use crate::digest::Digest;
 use crate::error::{Error, Kind, Result};
+use crate::reason::Reason;
 use crate::results::Verdict;
 use crate::snapshot::{Hardware, Snapshot};
 use crate::verify::case::{Case, Finding};
@@ -17,7 +18,8 @@ pub(super) fn run(case: &mut Case) -> Result<Finding> {
     let nodes_told =
         |snapshot: &Snapshot| snapshot.nodes.value().into_iter().flatten().all(|node| node.hardware == node.derived_hardware());
     if !case.snapshot.as_ref().is_none_or(nodes_told) {
-        return wrong("the snapshot has a node whose hardware does not follow from its marks".to_owned());
+        let message = "the snapshot has a node whose hardware does not follow from its marks";
+        return Ok(Finding::refused(Reason::HardwareDisagrees, message));
     }
     if case.snapshot.as_ref().map(Digest::of_json).transpose()? != evidence.snapshot {
         return wrong("the shipped snapshot is not the one that the evidence names".to_owned());
@@ -26,10 +28,9 @@ pub(super) fn run(case: &mut Case) -> Result<Finding> {
     let told = case.snapshot.as_ref().map_or(Hardware::Unknown, |snapshot| snapshot.cluster.hardware);
     if hardware != evidence.hardware || hardware != told {
         let words = [evidence.hardware.word(), told.word(), hardware.word()];
-        return wrong(format!(
-            "the hardware is {} by the evidence, {} by the snapshot, {} by the marks on its nodes",
-            words[0], words[1], words[2]
-        ));
+        let message =
+            format!("the hardware is {} by the evidence, {} by the snapshot, {} by the marks on its nodes", words[0], words[1], words[2]);
+        return Ok(Finding::refused(Reason::HardwareDisagrees, message));
     }
     let constraints = constraints(case)?;
     if let Some(pointer) = &case.pointer {

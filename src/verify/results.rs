@@ -5,6 +5,7 @@ use crate::evidence::bundle::{Files, file, json};
 use crate::evidence::statement::Statement;
 use crate::evidence::{EVIDENCE, Evidence, RECIPE, RESULTS, SNAPSHOT, ctrf_path};
 use crate::exit::Exit;
+use crate::reason::{Reason, Said};
 use crate::recipe::{API_VERSION, Recipe};
 use crate::results::{Counts, Report, Scope, Verdict, ctrf};
 use crate::snapshot::Snapshot;
@@ -80,16 +81,27 @@ fn recount(files: &Files, report: &Report) -> Result<Vec<Verdict>> {
 /// What the verdicts, which the CTRF documents bear out, come to. Only a run in which everything was told and nothing failed goes on as ok.
 fn judge(report: &Report) -> Finding {
     let said = words(&report.counts);
-    match report.exit() {
-        Exit::Ok => Finding::Ok(format!("recomputed from CTRF: {said}")),
-        Exit::Failed => {
-            Finding::Verdict(Exit::Failed, format!("the evidence records failures: {said}{}", names(report, |v| v == Verdict::Fail)))
-        }
-        _ => {
-            let untold = |verdict| matches!(verdict, Verdict::Error(_) | Verdict::NotRun(_));
-            Finding::Verdict(Exit::Inconclusive, format!("the evidence is inconclusive: {said}{}", names(report, untold)))
-        }
+    let counts = &report.counts;
+    let mut reasons = Vec::new();
+    let failed = names(report, |v| v == Verdict::Fail);
+    if !failed.is_empty() {
+        reasons.push(Said::new(Reason::Failures, format!("the evidence records failures: {said}{failed}")));
     }
+    let nothing = match counts.selected {
+        0 => Some((Reason::ZeroChecks, "the run made no check")),
+        all if all == counts.skip => Some((Reason::AllSkipped, "every check was skipped")),
+        all if all == counts.error => Some((Reason::AllErrored, "no check could tell")),
+        _ => None,
+    };
+    if let Some((reason, message)) = nothing {
+        reasons.push(Said::new(reason, format!("{message}: {said}")));
+    }
+    let untold = names(report, |verdict| matches!(verdict, Verdict::Error(_) | Verdict::NotRun(_)));
+    let is_open = report.exit() != Exit::Ok && reasons.is_empty();
+    if is_open || (!untold.is_empty() && nothing.is_none()) {
+        reasons.push(Said::new(Reason::Inconclusive, format!("the evidence is inconclusive: {said}{untold}")));
+    }
+    if reasons.is_empty() { Finding::Ok(format!("recomputed from CTRF: {said}")) } else { Finding::Verdict(reasons) }
 }
 
 /// Totals for people, without the zeros.

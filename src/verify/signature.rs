@@ -1,64 +1,73 @@
-//! Stage 3: whether one of the signatures was made by the expected key.
+//! Stage 3: which of the signatures verify: by the expected keys, or by certificates that a trusted root proves.
 
 use crate::error::{Error, Kind, Result};
 use crate::evidence::PublicKey;
-use crate::evidence::signer::{SignedBy, Times};
 use crate::evidence::sigstore::{Claim, Envelope};
 use crate::evidence::statement::Statement;
-use crate::verify::Expected;
+use crate::trust;
 use crate::verify::case::{Candidate, Case, Finding, Signed};
 
 pub(super) fn run(case: &mut Case) -> Result<Finding> {
-    let Expected::Key(key) = case.request.expected.clone() else {
+    if case.integrity_only() {
         return Ok(Finding::NotRun("only integrity was asked for; nobody vouches for this".to_owned()));
-    };
+    }
+    let keys: Vec<PublicKey> = case.request.expected.keys().into_iter().cloned().collect();
     if case.candidates.is_empty() {
         return Err(Error::new(Kind::Unsigned, "there is no signature")
             .hint("sign and publish it: seatrial evidence publish DIR --key KEY --push REPOSITORY"));
     }
     let mut wrong: Option<Error> = None;
     for candidate in &case.candidates {
-        match judge(candidate, &key) {
-            Ok(Judged::Signed(statement)) => {
-                case.signed.push(Signed { by: SignedBy::Key(key.id()), times: Times::default(), statement });
-            }
+        match judge(candidate, &keys, &case.request.root) {
+            Ok(Judged::Signed(signed)) => case.signed.push(*signed),
             Ok(Judged::Other(name)) => case.others.push(name),
-            // A wrong signature says more than an unreadable one.
-            Err(error) if wrong.as_ref().is_none_or(|seen| seen.kind() == Kind::Schema) => wrong = Some(error),
-            Err(_) => {}
+            Err(error) => {
+                case.others.push(format!("{} ({error})", candidate.name));
+                // A wrong signature says more than an unreadable one.
+                if wrong.as_ref().is_none_or(|seen| seen.kind() == Kind::Schema) {
+                    wrong = Some(error);
+                }
+            }
         }
     }
-    // A signature of the right key about something else may be attached here too; one alone is the next stages' to refuse.
+    // A signature of somebody expected about something else may be attached here too; one alone is the next stages' to refuse.
     if let Some(artifact) = &case.artifact
         && case.signed.iter().any(|signed| signed.statement.is_about(artifact))
     {
         case.signed.retain(|signed| signed.statement.is_about(artifact));
     }
     if !case.signed.is_empty() {
-        return Ok(Finding::Ok(format!("DSSE signature of an in-toto statement verifies with key {}", key.id())));
+        let by: Vec<String> = case.signed.iter().map(|signed| signed.by.to_string()).collect();
+        return Ok(Finding::Ok(format!("DSSE signature of an in-toto statement verifies with {}", by.join(", "))));
     }
     match wrong {
-        Some(error) if error.kind() == Kind::Signature || case.others.is_empty() => Err(error),
+        Some(error) if error.kind() == Kind::Signature || case.others.len() == case.candidates.len() => Err(error),
         // Whose it is decides the next stage; it cannot be verified without their key.
         _ => Ok(Finding::NotRun(format!("signed with {}, which is not at hand", case.others.join(", ")))),
     }
 }
 
 enum Judged {
-    Signed(Statement),
+    Signed(Box<Signed>),
     Other(String),
 }
 
-fn judge(candidate: &Candidate, key: &PublicKey) -> Result<Judged> {
+fn judge(candidate: &Candidate, keys: &[PublicKey], root: &trust::Root) -> Result<Judged> {
     let envelope = Envelope::parse(&candidate.bytes).map_err(|error| error.context(candidate.name.clone()))?;
-    match (envelope.verify(key), envelope.claim()) {
-        (Ok(payload), Claim::Key(id)) if *id == key.id() => Ok(Judged::Signed(Statement::parse(payload)?)),
-        (Ok(_), _) => Err(Error::new(Kind::Signature, format!("{} names another key than the one that made it", candidate.name))),
-        (Err(error), Claim::Key(id)) if *id == key.id() => {
-            Err(error.hint("the signature, or what it signs, was changed after it was made; do not trust this evidence"))
-        }
-        (Err(_), Claim::Key(id)) => Ok(Judged::Other(format!("key {id}"))),
-        (Err(_), Claim::OtherKey(name)) => Ok(Judged::Other(format!("key `{}`", name.escape_debug()))),
-        (Err(_), Claim::Certificate) => Ok(Judged::Other("a certificate".to_owned())),
-    }
+    let changed = "the signature, or what it signs, was changed after it was made; do not trust this evidence";
+    let proven = match envelope.claim() {
+        Claim::Certificate => envelope.prove_by_certificate(root)?,
+        Claim::Key(id) => match keys.iter().find(|key| key.id() == *id) {
+            Some(key) => envelope.prove_by_key(key, root).map_err(|error| error.hint(changed))?,
+            None if keys.iter().any(|key| envelope.verify(key).is_ok()) => return Err(misnamed(candidate)),
+            None => return Ok(Judged::Other(format!("key {id}"))),
+        },
+        Claim::OtherKey(_) if keys.iter().any(|key| envelope.verify(key).is_ok()) => return Err(misnamed(candidate)),
+        Claim::OtherKey(name) => return Ok(Judged::Other(format!("key `{}`", name.escape_debug()))),
+    };
+    Ok(Judged::Signed(Box::new(Signed { by: proven.by, times: proven.times, statement: Statement::parse(proven.payload)? })))
+}
+
+fn misnamed(candidate: &Candidate) -> Error {
+    Error::new(Kind::Signature, format!("{} names another key than the one that made it", candidate.name))
 }

@@ -117,7 +117,7 @@ fn openssl_reads_our_keys_and_we_read_its_keys_plain_and_encrypted() {
     let expected = seatrial::evidence::PublicKey::from_pem(&text(&public.stdout)).expect("reads");
     for (path, passphrase) in [(&plain, None), (&encrypted, Some("secret"))] {
         let key = std::fs::read_to_string(path).expect("is there");
-        let signer = seatrial::sign::Signer::from_pem(&key, passphrase).expect("reads");
+        let signer = seatrial::sign::LocalKey::from_pem(&key, passphrase).expect("reads");
         assert_eq!(signer.public_key().id(), expected.id());
     }
     let ours = seatrial::sign::keygen(&folder.path().join("ours"), Some("secret")).expect("is made");

@@ -9,6 +9,7 @@ use seatrial::digest::canonical_json;
 use seatrial::evidence::redaction::Policy;
 use seatrial::evidence::{Evidence, Manifest, Pointer};
 use seatrial::plan::{self, Plan};
+use seatrial::recipe::overlay::Overlay;
 use seatrial::recipe::{Recipe, load};
 use seatrial::results::Report;
 use seatrial::snapshot::Snapshot;
@@ -83,6 +84,17 @@ fn the_schemas_of_plan_and_workflow_accept_what_is_planned_and_what_is_shipped()
         let inputs = Inputs::new(workflow, recipe);
         let plan = plan::make(&inputs, None).expect("a plan");
         assert_valid(&schema::<Plan>("plan"), &serde_json::to_value(plan).expect("JSON"), "plan");
+    }
+}
+
+#[test]
+fn the_schema_of_overlays_accepts_those_that_ship() {
+    let validator = schema::<Overlay>("recipe-overlay");
+    let files = seatrial::data::overlay_files();
+    assert!(files.len() > 10);
+    for path in files {
+        let overlay: Value = seatrial::yaml::from_str(seatrial::data::recipe_file(path).expect(path), path).expect(path);
+        assert_valid(&validator, &overlay, path);
     }
 }
 

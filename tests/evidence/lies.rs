@@ -62,7 +62,7 @@ fn forged_with_statement_of(good: &seatrial::evidence::Bundle, mut files: Files)
     let mut statement = Statement::of(good.files(), &artifact).expect("a statement");
     statement.subject[1].digest.insert("sha256".to_owned(), bundle.content_digest().hex().to_owned());
     let signed = Signed::unsigned(&bundle);
-    let signature = signed.signer.sign(&serde_json::to_vec(&statement).expect("JSON")).expect("is signed");
+    let signature = signed.sign(&serde_json::to_vec(&statement).expect("JSON"));
     directory::write_signature(&signed.bundle(), &signature).expect("is written");
     signed
 }
@@ -79,7 +79,7 @@ async fn a_signed_predicate_that_says_more_than_the_bundle_is_found() {
     let artifact = bundle.artifact().expect("a manifest").digest;
     let mut statement = Statement::of(bundle.files(), &artifact).expect("a statement");
     statement.predicate.result = TestVerdict::Passed;
-    let signature = signed.signer.sign(&serde_json::to_vec(&statement).expect("JSON")).expect("is signed");
+    let signature = signed.sign(&serde_json::to_vec(&statement).expect("JSON"));
     directory::write_signature(&signed.bundle(), &signature).expect("is written");
     assert_eq!(ended(&signed.verify().await), ("results".to_owned(), 21));
 }

@@ -82,7 +82,8 @@ fn a_pointer_is_shown_and_listed_without_fetching_anything() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert_shows(&output, &["claimed, nothing is verified", "sim-h100", "ghcr.io/example/evidence", "signer", "key "]);
     // What says that it is something else is left alone; what says nothing is named.
-    std::fs::write(folder.path().join("policy.yaml"), "apiVersion: seatrial.dev/v1alpha1\nkind: EvidencePolicy\n").expect("is written");
+    std::fs::write(folder.path().join("other.yaml"), "apiVersion: seatrial.dev/v1alpha1\nkind: Recipe\n").expect("is written");
+    std::fs::write(folder.path().join("allowlist.yaml"), "schemaVersion: 1.0.0\nfirstParty: []\n").expect("is written");
     let list = || seatrial(&["list", &folder.path().display().to_string()]);
     let output = list();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
@@ -185,4 +186,45 @@ fn a_run_without_a_cluster_makes_no_evidence() {
 fn the_signature_of_a_shown_bundle_may_be_missing() {
     let unsigned = Signed::unsigned(&Sample::good().bundle());
     assert_eq!(seatrial(&["show", &unsigned.bundle().display().to_string()]).status.code(), Some(0));
+}
+
+#[test]
+fn a_list_of_aicr_becomes_a_policy_that_lint_accepts() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let (issuer, identity) = ("https://github.com/login/oauth", "alice@example.com");
+    let slug = seatrial::evidence::aicr::source_slug(issuer, identity);
+    let list = folder.path().join("allowlist.yaml");
+    let write = |more: &str| {
+        let text = format!("schemaVersion: 1.0.0\ncommunity:\n- {{label: alice, issuer: '{issuer}', source: {slug}}}\n{more}");
+        std::fs::write(&list, text).expect("is written");
+    };
+    write("");
+    let pointers = folder.path().join("pointers");
+    std::fs::create_dir(&pointers).expect("made");
+    let text = format!(
+        "schemaVersion: 1.0.0\nrecipe: h100-eks\nattestations:\n- bundle: {{oci: 'ghcr.io/a/b:1', digest: '{}', predicateType: 'https://aicr.run/recipe-evidence/v3'}}\n  signer: {{identity: {identity}, issuer: '{issuer}'}}\n",
+        Digest::of(b"x")
+    );
+    std::fs::write(pointers.join("p.yaml"), text).expect("is written");
+    let import = |arguments: &[&str]| {
+        let mut command = Command::cargo_bin("seatrial").expect("the program");
+        command.args(["policy", "import"]).arg(&list).args(arguments).output().expect("runs")
+    };
+    let pointers = pointers.display().to_string();
+    let output = import(&["--pointers", &pointers]);
+    assert_eq!(output.status.code(), Some(0), "{}", text_of(&output));
+    let policy = folder.path().join("policy.yaml");
+    std::fs::write(&policy, &output.stdout).expect("is written");
+    let mut lint = Command::cargo_bin("seatrial").expect("the program");
+    let linted = lint.args(["policy", "lint"]).arg(&policy).output().expect("runs");
+    assert_eq!(linted.status.code(), Some(0), "{}", text_of(&linted));
+    assert_eq!(import(&[]).status.code(), Some(2), "without pointers nobody can be named");
+    write("- {label: bob, issuer: 'https://accounts.google.com', source: 00000000000000000000000000000000}\n");
+    let output = import(&["--pointers", &pointers]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text_of(&output).contains("bob: no pointer says who"), "{}", text_of(&output));
+}
+
+fn text_of(output: &Output) -> String {
+    format!("{}{}", text(&output.stdout), text(&output.stderr))
 }

@@ -91,7 +91,7 @@ async fn the_signature_of_another_bundle_is_no_good() {
     let mut other = Sample::good();
     other.report.run = "another".to_owned();
     let other = other.bundle();
-    let signature = signed.signer.sign(&other.statement().expect("a statement")).expect("is signed");
+    let signature = signed.sign(&other.statement().expect("a statement"));
     directory::write_signature(&signed.bundle(), &signature).expect("is written");
     assert_eq!(ended(&signed.verify().await), ("manifest".to_owned(), 21));
 }
@@ -104,7 +104,7 @@ async fn a_signed_payload_that_is_no_statement_of_ours_is_a_schema_error() {
     let other_statement = good.replace("in-toto.io/Statement/v1", "in-toto.io/Statement/v9");
     let surprise = good.replace("\"passedTests\"", "\"surprise\":1,\"passedTests\"");
     for payload in ["", "{}", "[]", &other_type, &other_statement, &surprise] {
-        let signature = signed.signer.sign(payload.as_bytes()).expect("is signed");
+        let signature = signed.sign(payload.as_bytes());
         directory::write_signature(&signed.bundle(), &signature).expect("is written");
         assert_eq!(ended(&signed.verify().await), ("signature".to_owned(), 22), "{payload}");
     }

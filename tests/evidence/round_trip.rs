@@ -1,5 +1,6 @@
 //! A good bundle is verified, says exactly what it speaks for, and is the same every time.
 
+use futures::executor::block_on;
 use seatrial::evidence::sigstore::Envelope;
 use seatrial::evidence::statement::{Statement, TestVerdict};
 use seatrial::evidence::{SIGNATURE, directory};
@@ -144,7 +145,7 @@ async fn without_a_signature_it_is_unsigned_and_integrity_alone_never_says_verif
 
     for signed in [signed, Sample::good().signed()] {
         let input = signed.bundle().display().to_string();
-        let request = Request { input, expected: verify::Expected::IntegrityOnly, registry: seatrial::registry::Options::default() };
+        let request = Request::new(input, verify::Expected::IntegrityOnly, seatrial::registry::Options::default());
         let verification = verify::verify(request).await;
         assert_eq!(ended(&verification), (String::new(), 0));
         let report = &verification.report;
@@ -170,9 +171,9 @@ async fn a_signature_by_another_key_names_both_keys() {
 async fn signing_again_keeps_the_signature_and_another_key_does_not_replace_it() {
     let signed = Sample::good().signed();
     let before = std::fs::read(signed.bundle().join(SIGNATURE)).expect("is there");
-    assert_eq!(publish::sign(&signed.bundle(), &signed.signer).expect("is signed already").1, before);
+    assert_eq!(block_on(publish::sign(&signed.bundle(), &signed.signer)).expect("is signed already").1.bundle, before);
     let other = Sample::good().signed();
-    let error = publish::sign(&signed.bundle(), &other.signer).expect_err("is refused");
+    let error = block_on(publish::sign(&signed.bundle(), &other.signer)).expect_err("is refused");
     assert_eq!(error.kind(), seatrial::error::Kind::Usage);
     assert_eq!(std::fs::read(signed.bundle().join(SIGNATURE)).expect("is there"), before);
 }

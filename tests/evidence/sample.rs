@@ -9,7 +9,7 @@ use seatrial::evidence::{Bundle, Files, Inputs, MANIFEST, Manifest, Pointer, Pub
 use seatrial::publish;
 use seatrial::recipe::Recipe;
 use seatrial::results::{Counts, Outcome, RecipeRef, Report, Scope, SkipReason, StepResult, TestResult};
-use seatrial::sign::{Signer, keygen};
+use seatrial::sign::{Options, Signer, keygen};
 use seatrial::snapshot::Snapshot;
 use seatrial::verify::{self, Request, Verification};
 use seatrial::{registry, yaml};
@@ -122,7 +122,8 @@ impl Sample {
     /// Writes the bundle and signs it.
     pub(crate) fn signed(&self) -> Signed {
         let signed = Signed::unsigned(&self.bundle());
-        publish::sign(&signed.bundle(), &signed.signer).expect("is signed");
+        // A local key waits for nobody.
+        futures::executor::block_on(publish::sign(&signed.bundle(), &signed.signer)).expect("is signed");
         signed
     }
 }
@@ -139,7 +140,13 @@ impl Signed {
         let folder = tempfile::tempdir().expect("a directory");
         let keys = keygen(folder.path(), None).expect("a key pair");
         directory::write(bundle, &folder.path().join("bundle")).expect("is written");
-        Self { signer: Signer::from_file(&keys.private).expect("reads"), public: keys.public, folder }
+        Self { signer: Signer::new(&Options::key(keys.private)).expect("reads"), public: keys.public, folder }
+    }
+
+    /// The signer's signature of any bytes.
+    pub(crate) fn sign(&self, statement: &[u8]) -> Vec<u8> {
+        // A local key waits for nobody.
+        futures::executor::block_on(self.signer.sign(statement)).expect("is signed").bundle
     }
 
     /// Files of anybody's making, with a manifest that is right about them, signed with the right key.
@@ -149,7 +156,7 @@ impl Signed {
         let signed = Self::unsigned(&Bundle::from_files(files.clone()).expect("a bundle"));
         let artifact = oci::artifact(&files).expect("a manifest").digest;
         let statement = statement::build(&files, &artifact).expect("a statement");
-        let signature = signed.signer.sign(&statement).expect("is signed");
+        let signature = signed.sign(&statement);
         directory::write_signature(&signed.bundle(), &signature).expect("is written");
         signed
     }
@@ -163,7 +170,7 @@ impl Signed {
     }
 
     pub(crate) fn key(&self) -> PublicKey {
-        self.signer.public_key().clone()
+        self.signer.public_key().expect("a local key").clone()
     }
 
     pub(crate) async fn verify(&self) -> Verification {
@@ -173,12 +180,12 @@ impl Signed {
 
 pub(crate) async fn verify_with(input: &str, key: PublicKey) -> Verification {
     let registry = registry::Options { plain_http: true, docker_config: Some("/nonexistent".into()), ..registry::Options::default() };
-    verify::verify(Request { input: input.to_owned(), expected: verify::Expected::Key(key), registry }).await
+    verify::verify(Request::new(input, verify::Expected::key(key), registry)).await
 }
 
 /// The stage that decided, and the exit code.
 pub(crate) fn ended(verification: &Verification) -> (String, u8) {
-    let failed = verification.report.stages.iter().find(|stage| stage.reason.is_some());
+    let failed = verification.report.stages.iter().find(|stage| !stage.reasons.is_empty());
     (failed.map(|stage| stage.name.clone()).unwrap_or_default(), verification.exit.code())
 }
 

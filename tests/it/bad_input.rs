@@ -243,7 +243,7 @@ async fn a_disk_that_fills_up_ends_the_run_leaves_nothing_in_the_cluster_and_res
     };
     let workflow = place.workflow(&["snapshot", "inventory", "intent"]);
     let mut args = vec!["run", workflow.as_str(), "--recipe", "sim-h100", "--out", "disk/out"];
-    cluster.stop_scheduler();
+    cluster.stop("kube-scheduler");
     let mut run = place.start(&args);
     run.until("the Job of intent", || cluster.left().contains("job").then_some(()));
     let mut filler = std::fs::File::create(disk.0.join("filler")).expect("is made");
@@ -251,7 +251,7 @@ async fn a_disk_that_fills_up_ends_the_run_leaves_nothing_in_the_cluster_and_res
         while filler.write_all(&vec![0; size]).is_ok() {}
     }
     drop(filler);
-    cluster.start_scheduler();
+    cluster.start("kube-scheduler");
     let stderr = run.exits(2);
     assert!(stderr.contains("disk/out") && stderr.contains("disk is not full"), "{stderr}");
     assert_eq!(cluster.left(), "");

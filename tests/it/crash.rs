@@ -34,11 +34,11 @@ async fn a_run_that_is_killed_at_five_moments_goes_on_each_time_and_comes_to_the
     run.until("the beginning of setup", || seen("step-started", "setup"));
     run.kill();
 
-    cluster.stop_scheduler();
+    cluster.stop("kube-scheduler");
     let mut run = place.start(&args);
     run.until("the pod of dra-support", || exists(&cluster, "pods"));
     run.kill();
-    cluster.start_scheduler();
+    cluster.start("kube-scheduler");
 
     let mut run = place.start(&args);
     run.until("the beginning of intent", || seen("step-started", "intent"));
@@ -105,7 +105,7 @@ async fn cleanup_and_the_next_run_remove_what_a_dead_run_left_and_leave_a_living
     let Some(place) = Workplace::new(&cluster) else { return };
     let workflow = place.workflow(&SHORT);
     let run = |out| ["run", workflow.as_str(), "--recipe", "sim-h100", "--lease-seconds", "4", "--out", out];
-    cluster.stop_scheduler();
+    cluster.stop("kube-scheduler");
 
     let mut living = place.start(&run("first"));
     living.until("the Job of intent", || exists(&cluster, "jobs"));
@@ -142,7 +142,7 @@ async fn a_signal_ends_a_run_in_order_and_resume_finishes_it() {
     let Some(place) = Workplace::new(&cluster) else { return };
     let workflow = place.workflow(&SHORT);
     let mut args = vec!["run", workflow.as_str(), "--recipe", "sim-h100", "--out", "out"];
-    cluster.stop_scheduler();
+    cluster.stop("kube-scheduler");
     for signal in [Signal::TERM, Signal::INT] {
         let mut run = place.start(&args);
         run.until("the Job of intent", || exists(&cluster, "jobs"));
@@ -160,7 +160,7 @@ async fn a_signal_ends_a_run_in_order_and_resume_finishes_it() {
             args.push("--resume");
         }
     }
-    cluster.start_scheduler();
+    cluster.start("kube-scheduler");
     place.bin(&args).exits(0);
     place.assert_all_passed("out");
     place.assert_nothing_repeated("out");
@@ -184,7 +184,7 @@ async fn what_set_up_applied_outlives_a_crash_and_a_clean_up_that_failed_is_made
     let settings = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\ndata: {a: b}\n";
     std::fs::write(place.path("settings.yaml"), settings).expect("is written");
     let mut args = vec!["run", workflow.as_str(), "--recipe", "sim-h100", "--skip-preflight", "--out", "out"];
-    cluster.stop_scheduler();
+    cluster.stop("kube-scheduler");
     let mut run = place.start(&args);
     let first = run.until("the Job of intent", || job(&cluster));
     run.kill();
@@ -195,7 +195,7 @@ async fn what_set_up_applied_outlives_a_crash_and_a_clean_up_that_failed_is_made
     let mut run = place.start_as(&restricted, &args);
     run.until("a new Job of intent", || job(&cluster).filter(|uid| *uid != first));
     assert_eq!(settings_of(&cluster), "configmap/settings\n");
-    cluster.start_scheduler();
+    cluster.start("kube-scheduler");
     let stderr = run.exits(3);
     assert!(stderr.contains("cleanup") && stderr.contains("denied"), "{stderr}");
     assert!(cluster.left().contains("namespace/seatrial-"), "{}", cluster.left());

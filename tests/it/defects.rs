@@ -101,7 +101,7 @@ async fn a_device_class_that_matches_nothing_fails_dra_support_with_the_schedule
 async fn a_scheduler_that_has_stopped_fails_dra_support_and_the_intent() {
     let mut cluster = lease().await;
     let site = Site::new();
-    cluster.stop_scheduler();
+    cluster.stop("kube-scheduler");
     let trial = site.run(&cluster.kubeconfig(), &site.workflow("training", LONG), &[], 1);
     trial.has("dra-support", "fail", "no scheduler has looked at pod default/dra-support for 30 s");
     trial.has("intent/training", "fail", "0 of 2 pods of job default/intent run after 4 s: no scheduler has looked");

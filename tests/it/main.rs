@@ -1,6 +1,7 @@
 //! Integration tests: the program against real servers.
 
 mod bad_input;
+mod checks;
 mod concurrent;
 mod connect;
 mod crash;

@@ -155,13 +155,13 @@ spec:
 #[tokio::test]
 async fn kube_scheduler_allocates_devices_to_a_pod_that_runs_until_it_is_deleted() {
     let mut cluster = lease().await;
-    cluster.stop_scheduler();
+    cluster.stop("kube-scheduler");
     cluster.apply(CLAIMING_POD);
     eventually("the claim", Duration::from_secs(20), || {
         cluster.get(&["resourceclaims"])["items"].as_array().filter(|all| !all.is_empty()).map(|_| ())
     });
     assert_eq!(cluster.get(&["pod", "claims"])["status"]["phase"], "Pending", "the scheduler is stopped");
-    cluster.start_scheduler();
+    cluster.start("kube-scheduler");
     cluster.kubectl(&["wait", "--for=jsonpath={.status.phase}=Running", "--timeout=20s", "pod/claims"]);
     let claim = cluster.get(&["resourceclaims"])["items"][0].clone();
     assert_eq!(claim["status"]["allocation"]["devices"]["results"].as_array().map(Vec::len), Some(2), "{claim}");

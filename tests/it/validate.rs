@@ -275,7 +275,7 @@ async fn recipes_and_snapshots_come_from_config_maps_and_reports_go_to_them() {
 #[tokio::test]
 async fn a_deadline_ends_it_with_a_report_and_nothing_left() {
     let mut cluster = lease().await;
-    cluster.stop_scheduler();
+    cluster.stop("kube-scheduler");
     let place = Place::new(&cluster, &recipe(&[HOLDS], &["dra-support", "gpu-capacity"]));
     let (report, stderr) = place.report(&["--behavioral-tests", "--timeout", "4s"], 3);
     let late = test(&report, "dra-support");
@@ -288,7 +288,7 @@ async fn a_deadline_ends_it_with_a_report_and_nothing_left() {
 #[tokio::test]
 async fn an_interrupt_writes_the_report_and_leaves_nothing() {
     let mut cluster = lease().await;
-    cluster.stop_scheduler();
+    cluster.stop("kube-scheduler");
     let Some(place) = Workplace::new(&cluster) else { return crate::support::left_out("this machine has no registry") };
     std::fs::write(place.path("r.yaml"), recipe(&[HOLDS], &["dra-support"])).expect("is written");
     let mut run = place.start(&["validate", "-r", "./r.yaml", "--behavioral-tests", "-o", "report.json", "--out", "out"]);
@@ -357,7 +357,7 @@ async fn pages_about_requirements_are_written_from_results_or_refused() {
 #[tokio::test]
 async fn no_cleanup_leaves_what_failed_until_cleanup() {
     let mut cluster = lease().await;
-    cluster.stop_scheduler();
+    cluster.stop("kube-scheduler");
     let place = Place::new(&cluster, &recipe(&[HOLDS], &["dra-support"]));
     place.report(&["--behavioral-tests", "--no-cleanup", "--timeout", "4s", "--lease-seconds", "3"], 3);
     let namespaces = || cluster.kubectl(&["get", "namespaces", "-o", "name"]).lines().filter(|name| name.contains("seatrial-")).count();

@@ -30,7 +30,7 @@ struct Plane {
 pub(crate) struct LeasedCluster {
     plane: Option<Plane>,
     dirty: bool,
-    scheduler_stopped: bool,
+    stopped: Vec<&'static str>,
     files: tempfile::TempDir,
     _permit: SemaphorePermit<'static>,
 }
@@ -47,7 +47,7 @@ pub(crate) async fn lease() -> LeasedCluster {
         None => start().await,
     };
     let files = tempfile::tempdir().expect("a temporary directory");
-    LeasedCluster { plane: Some(plane), dirty: false, scheduler_stopped: false, files, _permit: permit }
+    LeasedCluster { plane: Some(plane), dirty: false, stopped: Vec::new(), files, _permit: permit }
 }
 
 impl LeasedCluster {
@@ -92,16 +92,16 @@ impl LeasedCluster {
         bin.args([Path::new("--kubeconfig"), &self.kubeconfig()]).exits(0);
     }
 
-    /// Stops kube-scheduler, as if it hung.
-    pub(crate) fn stop_scheduler(&mut self) {
-        self.scheduler_stopped = true;
-        self.signal("kube-scheduler", Signal::STOP);
+    /// Stops a component (`kube-scheduler`, `kube-controller-manager`, …), as if it hung.
+    pub(crate) fn stop(&mut self, component: &'static str) {
+        self.stopped.push(component);
+        self.signal(component, Signal::STOP);
     }
 
-    /// Lets kube-scheduler go on.
-    pub(crate) fn start_scheduler(&mut self) {
-        self.scheduler_stopped = false;
-        self.signal("kube-scheduler", Signal::CONT);
+    /// Lets a component go on.
+    pub(crate) fn start(&mut self, component: &str) {
+        self.stopped.retain(|stopped| *stopped != component);
+        self.signal(component, Signal::CONT);
     }
 
     /// Kills a component for good (`kube-apiserver`, `kube-scheduler`, …); the control plane is thrown away afterwards.
@@ -159,8 +159,8 @@ impl LeasedCluster {
 
 impl Drop for LeasedCluster {
     fn drop(&mut self) {
-        if self.scheduler_stopped && !self.dirty {
-            self.start_scheduler();
+        if !self.dirty {
+            std::mem::take(&mut self.stopped).into_iter().for_each(|component| self.start(component));
         }
         let Some(plane) = self.plane.take() else { return };
         if self.dirty {

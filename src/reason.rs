@@ -1,0 +1,120 @@
+//! Why evidence is not accepted, as one public table: each reason has an id that stays, and decides the exit code.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::exit::Exit;
+
+/// Makes the enum and its table from one list, so that no reason can miss its meaning.
+macro_rules! reasons {
+    ($($name:ident $id:literal $exit:ident $meaning:literal)*) => {
+        /// Why evidence is not accepted.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+        pub enum Reason {
+            $(
+                #[doc = $meaning]
+                #[serde(rename = $id)]
+                $name,
+            )*
+        }
+
+        impl Reason {
+            /// Every reason, in the order of the stages that find it.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
+            /// The id, as in reports.
+            #[must_use]
+            pub fn id(self) -> &'static str {
+                match self { $(Self::$name => $id),* }
+            }
+
+            /// The exit code of a verification that it decides.
+            #[must_use]
+            pub fn exit(self) -> Exit {
+                match self { $(Self::$name => Exit::$exit),* }
+            }
+
+            /// What it says, in one sentence.
+            #[must_use]
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$name => $meaning),* }
+            }
+        }
+    };
+}
+
+reasons! {
+    Usage "usage" Usage "the input is not there, or is asked for wrongly"
+    Denied "denied" Denied "the registry wants credentials, or others"
+    Timeout "timeout" Timeout "a deadline passed"
+    Unavailable "unavailable" Unavailable "a server cannot be reached"
+    Interrupted "interrupted" Interrupted "SIGINT or SIGTERM"
+    Undecided "undecided" Inconclusive "it could not be told"
+    PointerInvalid "pointer-invalid" Schema "the file is not a pointer"
+    PointerMisnamed "pointer-misnamed" Integrity "the pointer's file name is not the digest of its bundle"
+    RegistryNotListed "registry-not-listed" Policy "the policy does not list the registry; it was not asked"
+    NotEvidence "not-evidence" Schema "what the reference names is not a bundle"
+    TransferDiffers "transfer-differs" Integrity "what was read is not what its digest or its size says, or is more than a bundle may hold"
+    Unsigned "unsigned" Unsigned "there is no signature"
+    SignatureWithheld "signature-withheld" Unsigned "the pointer names signatures, and the registry has none of them"
+    SignatureMalformed "signature-malformed" Schema "no signature is a Sigstore bundle of a test result"
+    SignatureWrong "signature-wrong" Signature "a signature does not hold"
+    SignerUnknown "signer-unknown" Policy "nobody whom the policy names made a signature"
+    SignerLooksAlike "signer-looks-alike" Policy "the signer's name could be taken for one of the policy's, and is another"
+    OtherIssuer "other-issuer" Policy "the signer's name is vouched for by another issuer"
+    OtherIdentity "other-identity" Policy "the repository is right, and another workflow signed"
+    OtherSource "other-source" Policy "the workflow is right, and was run for another repository"
+    OtherRef "other-ref" Policy "another branch or tag was built"
+    OtherTrigger "other-trigger" Policy "something else started the build"
+    OtherRunner "other-runner" Policy "the build ran on another kind of machine"
+    OtherRecipe "other-recipe" Policy "the signer may not speak for this recipe"
+    EntryExpired "entry-expired" Policy "the policy's entry for the signer has expired"
+    SignerRevoked "signer-revoked" Policy "the key or the identity is revoked"
+    TooFewOrganisations "too-few-organisations" Policy "fewer organisations signed than the policy wants"
+    BundleRevoked "bundle-revoked" Policy "the bundle is revoked"
+    OtherBundle "other-bundle" Integrity "the signature is about another bundle, or the manifest was changed"
+    ManifestInvalid "manifest-invalid" Schema "the manifest is not one"
+    FilesDiffer "files-differ" Integrity "files are changed, missing or too many"
+    OtherArtifact "other-artifact" Integrity "the artifact, the content and the signed statement do not belong together"
+    DocumentInvalid "document-invalid" Schema "a document of the bundle is not what it claims to be"
+    ResultsDisagree "results-disagree" Integrity "results, CTRF, evidence and signed statement do not tell one story"
+    ZeroChecks "zero-checks" Inconclusive "the run made no check"
+    AllSkipped "all-skipped" Inconclusive "every check was skipped"
+    AllErrored "all-errored" Inconclusive "no check could tell"
+    Inconclusive "inconclusive" Inconclusive "some checks could not tell or did not run"
+    Failures "failures" Failed "the evidence records failures"
+    NothingDeclared "nothing-declared" Coverage "the recipe declares no checks, so nothing can be covered"
+    ChecksMissing "checks-missing" Coverage "declared checks are missing, errored or did not run"
+    ChecksOutOfScope "checks-out-of-scope" Coverage "declared checks were left out, and the policy wants all"
+    HardwareSimulated "hardware-simulated" Policy "the hardware is simulated, and the policy does not accept that"
+    HardwareUnknown "hardware-unknown" Policy "the hardware is not known to be real, and the policy does not accept that"
+    HardwareDisagrees "hardware-disagrees" Integrity "the hardware label is not what the shipped snapshot shows"
+    ReplayDisagrees "replay-disagrees" Integrity "recipe, snapshot, constraints or pointer do not agree when they are judged again"
+    TimesDisagree "times-disagree" Integrity "the run ended before it began, or after its signature was seen"
+    TooOld "too-old" Stale "the evidence is older than the policy allows"
+    NoTrustedTime "no-trusted-time" Policy "the policy limits the age, and nobody vouches for the time of the signature"
+    RecipeDrifted "recipe-drifted" Stale "the recipe has changed since in what it asks for"
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.id())
+    }
+}
+
+/// A reason, with what was seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Said {
+    /// The reason.
+    pub reason: Reason,
+    /// What was seen, in one sentence.
+    pub message: String,
+}
+
+impl Said {
+    /// A reason with what was seen.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+}

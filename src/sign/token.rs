@@ -1,0 +1,113 @@
+//! Identity tokens: where they come from, in the order in which users of cosign know it.
+
+use std::fmt;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use sigstore_oidc::IdentityToken;
+
+use crate::error::{Context, Error, Kind, Result};
+use crate::{files, limits};
+
+/// Environment variables that may hold an identity token, in the order in which they are looked at.
+pub const TOKEN_VARIABLES: &[&str] = &["SIGSTORE_ID_TOKEN", "COSIGN_IDENTITY_TOKEN"];
+
+/// Where an identity token is to come from. Nothing is read before it is needed: tokens live for minutes.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct TokenSource {
+    /// A token, a file that holds one, or `-` for standard input.
+    pub given: Option<String>,
+    /// A file that holds one.
+    pub file: Option<PathBuf>,
+}
+
+impl fmt::Debug for TokenSource {
+    /// Without the token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenSource").field("given", &self.given.is_some()).field("file", &self.file).finish()
+    }
+}
+
+impl TokenSource {
+    /// Fetches a token: the one that was given, of the environment, or of the CI system that this runs in.
+    ///
+    /// # Errors
+    /// [`Kind::Denied`] if there is none, it is over, or the CI system refuses it: no other source is tried then.
+    pub(super) async fn fetch(&self) -> Result<IdentityToken> {
+        let (name, text) = match (&self.given, &self.file) {
+            (Some(given), _) if given == "-" => ("standard input".to_owned(), standard_input()?),
+            // A token has three parts between dots, of which the first two are JSON objects in base64.
+            (Some(given), _) if given.starts_with("ey") && given.matches('.').count() == 2 => {
+                ("--identity-token".to_owned(), given.clone())
+            }
+            (Some(given), _) => (given.clone(), read(Path::new(given))?),
+            (None, Some(path)) => (path.display().to_string(), read(path)?),
+            (None, None) => {
+                match TOKEN_VARIABLES.iter().find_map(|name| Some((*name, std::env::var(name).ok().filter(|text| !text.is_empty())?))) {
+                    Some((name, text)) => (name.to_owned(), text),
+                    None => return ambient().await,
+                }
+            }
+        };
+        let token = IdentityToken::from_jwt(text.trim())
+            .map_err(|error| Error::new(Kind::Denied, format!("{name} holds no identity token")).because(error))?;
+        if token.is_expired() {
+            return Err(Error::new(Kind::Denied, format!("the identity token of {name} was over at {}", token.expiration()))
+                .hint("fetch a new one right before signing: they live for minutes"));
+        }
+        Ok(token)
+    }
+}
+
+/// The token of the CI system that this runs in.
+async fn ambient() -> Result<IdentityToken> {
+    match IdentityToken::detect_ambient().await {
+        Ok(Some(token)) => Ok(token),
+        Ok(None) => Err(Error::new(Kind::Denied, "sign without a key: there is no identity token, and this is no CI system that gives one")
+            .hint("give --key to sign with a key of your own")
+            .hint("or give a token whose audience is `sigstore`: --identity-token-file FILE, or SIGSTORE_ID_TOKEN in the environment")),
+        Err(error) => Err(Error::new(Kind::Denied, "this CI system gave no identity token").because(error).hint(
+            "on GitHub the job needs `permissions: id-token: write`, which pull requests from forks do not get; on GitLab `id_tokens: SIGSTORE_ID_TOKEN`",
+        )),
+    }
+}
+
+fn read(path: &Path) -> Result<String> {
+    files::read_text(path, limits::DOCUMENT_BYTES).context("read the identity token")
+}
+
+fn standard_input() -> Result<String> {
+    let mut text = String::new();
+    std::io::stdin().take(limits::DOCUMENT_BYTES).read_to_string(&mut text).context("read the identity token from standard input")?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A token without a signature: only Fulcio looks at it.
+    fn token(expires: i64) -> String {
+        use base64::Engine;
+        let part = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
+        format!("{}.{}.x", part(r#"{"alg":"none"}"#), part(&format!(r#"{{"iss":"https://example.com","sub":"someone","exp":{expires}}}"#)))
+    }
+
+    #[tokio::test]
+    async fn a_token_is_taken_by_value_and_from_files_and_not_when_it_is_over_or_none() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let path = folder.path().join("token");
+        std::fs::write(&path, token(9_999_999_999) + "\n").expect("is written");
+        let given = |given: &str| TokenSource { given: Some(given.to_owned()), file: None };
+        for source in
+            [given(&token(9_999_999_999)), given(&path.display().to_string()), TokenSource { given: None, file: Some(path.clone()) }]
+        {
+            assert_eq!(source.fetch().await.expect("a token").subject(), "someone");
+            assert!(!format!("{source:?}").contains("ey"), "{source:?}");
+        }
+        assert_eq!(given(&token(1)).fetch().await.expect_err("is over").kind(), Kind::Denied);
+        std::fs::write(&path, "hello").expect("is written");
+        assert_eq!(given(&path.display().to_string()).fetch().await.expect_err("is no token").kind(), Kind::Denied);
+        assert_eq!(given("/nonexistent").fetch().await.expect_err("is no file").kind(), Kind::Usage);
+    }
+}
