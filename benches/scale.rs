@@ -1,19 +1,21 @@
 //! Measures seatrial at scale and checks the bounds of docs/performance.md: `make bench`.
 //!
-//! Whole runs of the program as users have it. Without arguments all parts run; `small`, `documents`, `cluster`, `registry` name one.
+//! Whole runs of the program as users have it. Without arguments all parts run; `small`, `documents`, `evidence`, `registry`, `cluster` name one.
 
 #[path = "scale/cluster.rs"]
 mod cluster;
 #[path = "scale/documents.rs"]
 mod documents;
+#[path = "scale/evidence.rs"]
+mod evidence;
 #[path = "../tests/support/measure.rs"]
 mod measure;
 #[path = "scale/registry.rs"]
 mod registry;
-#[expect(dead_code, reason = "tests use the rest of it")]
+#[expect(dead_code, reason = "the registry tests use more of it")]
 #[path = "../tests/support/registry.rs"]
 mod registry_server;
-#[expect(dead_code, reason = "tests use the rest of it")]
+#[expect(dead_code, reason = "the tests of evidence use more of it")]
 #[path = "../tests/evidence/sample.rs"]
 mod sample;
 #[path = "scale/small.rs"]
@@ -85,13 +87,16 @@ fn main() -> ExitCode {
     if wanted("documents") {
         documents::run(&mut bounds);
     }
+    if wanted("evidence") {
+        evidence::run(&mut bounds);
+    }
     if wanted("cluster") {
         cluster::run(&mut bounds);
     }
     if wanted("registry") {
         registry::run(&mut bounds);
     }
-    assert!(bounds.checked > 0, "no part has the name {parts:?}: small, documents, cluster, registry");
+    assert!(bounds.checked > 0, "no part has the name {parts:?}: small, documents, evidence, registry, cluster");
     bounds.seen(&format!("{} of {} bounds held", bounds.checked - bounds.missed, bounds.checked));
     if bounds.missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

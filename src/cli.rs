@@ -33,6 +33,7 @@ pub mod sim;
 pub mod snapshot;
 pub mod transport;
 pub mod trial;
+pub mod trust;
 pub mod validate;
 pub mod without_cluster;
 
@@ -95,6 +96,7 @@ enum Command {
     /// Work with signed evidence: verify, publish, make keys.
     Evidence(evidence::Args),
     Policy(policy::Args),
+    Trust(trust::Args),
     /// Start, stop and load a simulated GPU cluster on this machine.
     Sim(sim::Args),
     List(list::Args),
@@ -174,6 +176,7 @@ async fn exec(command: Option<Command>, cx: Cx) -> Result<Exit> {
         Command::Recipe(args) => recipe::exec(*args, cx).await,
         Command::Evidence(args) => evidence::exec(args, cx).await,
         Command::Policy(args) => policy::exec(args, &cx),
+        Command::Trust(args) => trust::exec(args, cx).await,
         Command::Sim(args) => sim::exec(args, cx).await,
         Command::List(args) => list::exec(args, cx).await,
         Command::Explain(args) => explain::exec(args, cx).await,

@@ -1,13 +1,19 @@
 //! Evidence from its inputs to a verdict: bundle, signature, directory, registry, pointer, and everything that must be caught on the way.
 
+#[path = "evidence/bill.rs"]
+mod bill;
 #[path = "evidence/cli.rs"]
 mod cli;
 #[path = "evidence/documents.rs"]
 mod documents;
+#[path = "evidence/fields.rs"]
+mod fields;
 #[path = "evidence/forgeries.rs"]
 mod forgeries;
 #[path = "evidence/lies.rs"]
 mod lies;
+#[path = "evidence/look.rs"]
+mod look;
 #[path = "evidence/mutation.rs"]
 mod mutation;
 #[expect(dead_code, reason = "other tests use the other faults")]
@@ -24,6 +30,10 @@ mod published;
 #[expect(dead_code, reason = "the registry tests use more of it")]
 #[path = "support/registry.rs"]
 mod registry_server;
+#[path = "evidence/keyless.rs"]
+mod keyless;
+#[path = "evidence/proofs.rs"]
+mod proofs;
 #[path = "evidence/redaction.rs"]
 mod redaction;
 #[path = "evidence/resumed.rs"]
@@ -32,3 +42,5 @@ mod resumed;
 mod round_trip;
 #[path = "evidence/sample.rs"]
 mod sample;
+#[path = "support/sigstore.rs"]
+mod sigstore_stack;

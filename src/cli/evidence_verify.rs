@@ -139,9 +139,9 @@ pub(super) async fn exec(args: Verify, cx: &Cx) -> Result<Exit> {
     let registry = args.registry.options();
     let root = trust::Root::with_files(&args.trusted_roots)?;
     let request = |input: String| Request {
+        root: root.clone(),
         recipe: recipe.clone(),
         explain: args.explain,
-        root: root.clone(),
         ..Request::new(input, expected.clone(), registry.clone())
     };
     let mut inputs = Vec::new();

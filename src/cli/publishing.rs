@@ -40,7 +40,10 @@ impl PublishArgs {
     /// # Errors
     /// As [`Signer::new`].
     pub fn check_key(&self) -> Result<()> {
-        self.signing().as_ref().map(Signer::new).transpose().map(drop)
+        match self.signing() {
+            Some(signing) => Signer::new(&signing)?.check_ready(),
+            None => Ok(()),
+        }
     }
 
     fn signing(&self) -> Option<sign::Options> {

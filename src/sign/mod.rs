@@ -101,6 +101,17 @@ impl Signer {
         Ok(Self { maker, root: trust::Root::with_files(&options.trusted_roots)? })
     }
 
+    /// Asks, without fetching anything, whether signing has a chance: better now than after an hour of tests.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] if a keyless signer has no place to take an identity token from.
+    pub fn check_ready(&self) -> Result<()> {
+        match &self.maker {
+            Maker::Keyless(source, _) if !source.seems_there() => Err(token::none()),
+            _ => Ok(()),
+        }
+    }
+
     /// Signs a statement. An identity token is fetched now, and not before.
     ///
     /// # Errors

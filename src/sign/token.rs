@@ -12,6 +12,9 @@ use crate::{files, limits};
 /// Environment variables that may hold an identity token, in the order in which they are looked at.
 pub const TOKEN_VARIABLES: &[&str] = &["SIGSTORE_ID_TOKEN", "COSIGN_IDENTITY_TOKEN"];
 
+/// Variables by which the CI systems that give tokens are known: GitHub, GitLab, Buildkite, CircleCI.
+const CI_VARIABLES: &[&str] = &["GITHUB_ACTIONS", "GITLAB_CI", "BUILDKITE", "CIRCLECI"];
+
 /// Where an identity token is to come from. Nothing is read before it is needed: tokens live for minutes.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct TokenSource {
@@ -29,6 +32,12 @@ impl fmt::Debug for TokenSource {
 }
 
 impl TokenSource {
+    /// True if there seems to be a token; whether it is accepted turns out when it is used.
+    pub(super) fn seems_there(&self) -> bool {
+        let set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        self.given.is_some() || self.file.is_some() || TOKEN_VARIABLES.iter().chain(CI_VARIABLES).any(set)
+    }
+
     /// Fetches a token: the one that was given, of the environment, or of the CI system that this runs in.
     ///
     /// # Errors
@@ -63,13 +72,18 @@ impl TokenSource {
 async fn ambient() -> Result<IdentityToken> {
     match IdentityToken::detect_ambient().await {
         Ok(Some(token)) => Ok(token),
-        Ok(None) => Err(Error::new(Kind::Denied, "sign without a key: there is no identity token, and this is no CI system that gives one")
-            .hint("give --key to sign with a key of your own")
-            .hint("or give a token whose audience is `sigstore`: --identity-token-file FILE, or SIGSTORE_ID_TOKEN in the environment")),
+        Ok(None) => Err(none()),
         Err(error) => Err(Error::new(Kind::Denied, "this CI system gave no identity token").because(error).hint(
             "on GitHub the job needs `permissions: id-token: write`, which pull requests from forks do not get; on GitLab `id_tokens: SIGSTORE_ID_TOKEN`",
         )),
     }
+}
+
+/// There is nobody who could sign.
+pub(super) fn none() -> Error {
+    Error::usage("nobody is there to sign: no --key was given, there is no identity token, and this is no CI system that gives one")
+        .hint("give --key to sign with a key of your own")
+        .hint("or give a token whose audience is `sigstore`: --identity-token-file FILE, or SIGSTORE_ID_TOKEN in the environment")
 }
 
 fn read(path: &Path) -> Result<String> {

@@ -24,6 +24,7 @@ pub(crate) struct Part {
     /// What verifies by it.
     pub(crate) verifier: Verifier,
     root: TrustedRoot,
+    updated: Option<jiff::Timestamp>,
 }
 
 impl std::fmt::Debug for Part {
@@ -37,7 +38,7 @@ impl Part {
         let wrong = || Error::new(Kind::Usage, format!("{name} is not a Sigstore trusted root"));
         let root = TrustedRoot::from_json(text).map_err(|error| wrong().because(error))?;
         let verifier = Verifier::new(&root).map_err(|error| wrong().because(error))?;
-        Ok(Self { name, verifier, root })
+        Ok(Self { name, verifier, root, updated: None })
     }
 }
 
@@ -81,8 +82,10 @@ fn public_good() -> Result<&'static Part> {
         Some(path) => {
             let text = files::read_text(&path, limits::DOCUMENT_BYTES).context("read the updated trusted root")?;
             let hint = format!("remove {} to go back to the built-in one, or run `seatrial trust update`", path.display());
-            Part::parse(format!("Sigstore's public-good instance, updated in {}", path.display()), &text)
-                .map_err(|error| error.hint(hint))?
+            let name = format!("Sigstore's public-good instance, updated in {}", path.display());
+            let modified = std::fs::metadata(&path).and_then(|metadata| metadata.modified()).ok();
+            let updated = modified.and_then(|time| jiff::Timestamp::try_from(time).ok());
+            Part { updated, ..Part::parse(name, &text).map_err(|error| error.hint(hint))? }
         }
         None => Part::parse("Sigstore's public-good instance, built in".to_owned(), SIGSTORE_PRODUCTION_TRUSTED_ROOT)?,
     };
@@ -95,6 +98,9 @@ fn public_good() -> Result<&'static Part> {
 pub struct Shown {
     /// Where it is from.
     pub name: String,
+    /// When it was updated on this machine; not for built-in ones and files of one's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub updated: Option<jiff::Timestamp>,
     /// Certificate authorities, by address.
     pub certificate_authorities: Vec<Authority>,
     /// Transparency logs of signatures.
@@ -128,6 +134,7 @@ impl Shown {
         let root = &part.root;
         Self {
             name: part.name.clone(),
+            updated: part.updated,
             certificate_authorities: root.certificate_authorities.iter().map(|ca| authority(&ca.uri, ca.valid_for)).collect(),
             logs: root.tlogs.iter().map(|log| authority(&log.base_url, log.public_key.valid_for)).collect(),
             certificate_logs: root.ctlogs.iter().map(|log| authority(&log.base_url, log.public_key.valid_for)).collect(),

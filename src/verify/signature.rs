@@ -4,8 +4,8 @@ use crate::error::{Error, Kind, Result};
 use crate::evidence::PublicKey;
 use crate::evidence::sigstore::{Claim, Envelope};
 use crate::evidence::statement::Statement;
-use crate::trust;
 use crate::ui::printable;
+use crate::verify::Request;
 use crate::verify::case::{Candidate, Case, Finding, Signed};
 
 pub(super) fn run(case: &mut Case) -> Result<Finding> {
@@ -17,10 +17,11 @@ pub(super) fn run(case: &mut Case) -> Result<Finding> {
         return Err(unsigned(case));
     }
     let mut wrong: Option<Error> = None;
+    let mut foreign = Vec::new();
     for candidate in &case.candidates {
-        match judge(candidate, &keys, &case.request.root) {
+        match judge(candidate, &keys, &case.request) {
             Ok(Judged::Signed(signed)) => case.signed.push(*signed),
-            Ok(Judged::Other(name)) => case.others.push(name),
+            Ok(Judged::Other(name)) => foreign.push(name),
             Err(error) => {
                 case.others.push(format!("{} ({error})", candidate.name));
                 // A wrong signature says more than an unreadable one.
@@ -30,6 +31,7 @@ pub(super) fn run(case: &mut Case) -> Result<Finding> {
             }
         }
     }
+    case.others.extend(foreign.iter().cloned());
     // A signature of somebody expected about something else may be attached here too; one alone is the next stages' to refuse.
     if let Some(artifact) = &case.artifact
         && case.signed.iter().any(|signed| signed.statement.is_about(artifact))
@@ -41,9 +43,9 @@ pub(super) fn run(case: &mut Case) -> Result<Finding> {
         return Ok(Finding::Ok(format!("DSSE signature of an in-toto statement verifies with {}", by.join(", "))));
     }
     match wrong {
-        Some(error) if error.kind() == Kind::Signature || case.others.len() == case.candidates.len() => Err(error),
+        Some(error) if error.kind() == Kind::Signature || foreign.is_empty() => Err(error),
         // Whose it is decides the next stage; it cannot be verified without their key.
-        _ => Ok(Finding::NotRun(format!("signed with {}, which is not at hand", case.others.join(", ")))),
+        _ => Ok(Finding::NotRun(format!("signed with {}, which is not at hand", foreign.join(", ")))),
     }
 }
 
@@ -64,13 +66,16 @@ enum Judged {
     Other(String),
 }
 
-fn judge(candidate: &Candidate, keys: &[PublicKey], root: &trust::Root) -> Result<Judged> {
+fn judge(candidate: &Candidate, keys: &[PublicKey], request: &Request) -> Result<Judged> {
     let envelope = Envelope::parse(&candidate.bytes).map_err(|error| error.context(candidate.name.clone()))?;
     let changed = "the signature, or what it signs, was changed after it was made; do not trust this evidence";
     let proven = match envelope.claim() {
-        Claim::Certificate => envelope.prove_by_certificate(root)?,
+        Claim::Certificate if !request.expected.accepts_certificates() => {
+            return Ok(Judged::Other("a certificate, and only keys are expected".to_owned()));
+        }
+        Claim::Certificate => envelope.prove_by_certificate(&request.root).map_err(|error| error.context(candidate.name.clone()))?,
         Claim::Key(id) => match keys.iter().find(|key| key.id() == *id) {
-            Some(key) => envelope.prove_by_key(key, root).map_err(|error| error.hint(changed))?,
+            Some(key) => envelope.prove_by_key(key, &request.root).map_err(|error| error.hint(changed))?,
             None if keys.iter().any(|key| envelope.verify(key).is_ok()) => return Err(misnamed(candidate)),
             None => return Ok(Judged::Other(format!("key {id}"))),
         },

@@ -1,7 +1,8 @@
 // A private Sigstore for tests, in one process group: Fulcio, Rekor v2, a timestamp authority, and in this process an OIDC
 // issuer of people, one of GitHub workflows, and a certificate transparency log.
 //
-//	sigstore-stack DIR     with SEATRIAL_BIN_FULCIO, SEATRIAL_BIN_TIMESTAMP_SERVER and SEATRIAL_BIN_REKOR_SERVER
+//	sigstore-stack get URL     writes what is there to standard output
+//	sigstore-stack DIR         with SEATRIAL_BIN_FULCIO, SEATRIAL_BIN_TIMESTAMP_SERVER and SEATRIAL_BIN_REKOR_SERVER
 //
 // All listen at fixed ports and some of the servers on all interfaces, so it runs in a network namespace of its own. DIR gets
 // trusted_root.json, signing_config.json, logs, and at last the file `ready`. It ends when its standard input does.
@@ -34,8 +35,14 @@ const (
 
 func main() {
 	log.SetFlags(0)
+	if len(os.Args) == 3 && os.Args[1] == "get" {
+		if err := get(os.Args[2]); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
 	if len(os.Args) != 2 {
-		log.Fatal("usage: sigstore-stack DIR")
+		log.Fatal("usage: sigstore-stack DIR | sigstore-stack get URL")
 	}
 	if err := run(os.Args[1]); err != nil {
 		_ = os.WriteFile(filepath.Join(os.Args[1], "failed"), []byte(err.Error()), 0o644)
@@ -98,6 +105,20 @@ func run(dir string) error {
 	}
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	return nil
+}
+
+// get writes what is at an address to standard output.
+func get(url string) error {
+	answer, err := http.Get(url)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", url, answer.Status)
+	}
+	_, err = io.Copy(os.Stdout, answer.Body)
+	return err
 }
 
 // start runs a server whose path is in SEATRIAL_BIN_<name>; it ends with the process namespace.
