@@ -1,13 +1,21 @@
 //! Measures seatrial at scale and checks the bounds of docs/performance.md: `make bench`.
 //!
-//! Whole runs of the program as users have it. Without arguments all parts run; `small`, `documents`, `cluster` name one.
+//! Whole runs of the program as users have it. Without arguments all parts run; `small`, `documents`, `evidence`, `cluster` name one.
 
 #[path = "scale/cluster.rs"]
 mod cluster;
 #[path = "scale/documents.rs"]
 mod documents;
+#[path = "scale/evidence.rs"]
+mod evidence;
 #[path = "../tests/support/measure.rs"]
 mod measure;
+#[expect(dead_code, reason = "the registry tests use more of it")]
+#[path = "../tests/support/registry.rs"]
+mod registry_server;
+#[expect(dead_code, reason = "the tests of evidence use more of it")]
+#[path = "../tests/evidence/sample.rs"]
+mod sample;
 #[path = "scale/small.rs"]
 mod small;
 
@@ -77,10 +85,13 @@ fn main() -> ExitCode {
     if wanted("documents") {
         documents::run(&mut bounds);
     }
+    if wanted("evidence") {
+        evidence::run(&mut bounds);
+    }
     if wanted("cluster") {
         cluster::run(&mut bounds);
     }
-    assert!(bounds.checked > 0, "no part has the name {parts:?}: small, documents, cluster");
+    assert!(bounds.checked > 0, "no part has the name {parts:?}: small, documents, evidence, cluster");
     bounds.seen(&format!("{} of {} bounds held", bounds.checked - bounds.missed, bounds.checked));
     if bounds.missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

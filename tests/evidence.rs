@@ -1,13 +1,19 @@
 //! Evidence from its inputs to a verdict: bundle, signature, directory, registry, pointer, and everything that must be caught on the way.
 
+#[path = "evidence/bill.rs"]
+mod bill;
 #[path = "evidence/cli.rs"]
 mod cli;
 #[path = "evidence/documents.rs"]
 mod documents;
+#[path = "evidence/fields.rs"]
+mod fields;
 #[path = "evidence/forgeries.rs"]
 mod forgeries;
 #[path = "evidence/lies.rs"]
 mod lies;
+#[path = "evidence/look.rs"]
+mod look;
 #[path = "evidence/mutation.rs"]
 mod mutation;
 #[path = "evidence/policy.rs"]

@@ -3,6 +3,7 @@
 
 pub mod explain;
 pub mod form;
+pub mod import;
 pub mod judge;
 pub mod lint;
 pub mod pattern;
@@ -88,6 +89,20 @@ pub struct Certificates {
     pub runner: Option<String>,
     /// A workflow that was named without its callers may be called from its own repository only.
     pub own_source_only: bool,
+}
+
+impl std::fmt::Display for Who {
+    /// The key's id, or what identity and issuer are wanted.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Key(key) => write!(f, "key {}", key.id()),
+            Self::Certificates(wanted) => match (&wanted.identity, &wanted.source_repository_id) {
+                (Some(identity), _) => write!(f, "{identity} ({})", wanted.issuer),
+                (None, Some(id)) => write!(f, "repository {id} ({})", wanted.issuer),
+                (None, None) => write!(f, "anybody ({})", wanted.issuer),
+            },
+        }
+    }
 }
 
 /// Which declared checks must have run.

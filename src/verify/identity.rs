@@ -13,8 +13,8 @@ pub(super) fn run(case: &mut Case) -> Result<Finding> {
         return Ok(Finding::NotRun("no signer was asked for".to_owned()));
     };
     if case.signed.is_empty() {
-        let names: Vec<String> = policy.entries.iter().map(|entry| entry.name.clone()).collect();
-        let message = format!("signed with {}; wanted: {} of {}", case.others.join(", "), names.join(", "), policy.name);
+        let wanted: Vec<String> = policy.entries.iter().map(|entry| entry.who.to_string()).collect();
+        let message = format!("signed with {}; {} wants {}", case.others.join(", "), policy.name, wanted.join(", "));
         return Ok(Finding::refused(Reason::SignerUnknown, message));
     }
     let mut digests = vec![case.artifact()?.clone()];

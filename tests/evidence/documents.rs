@@ -6,14 +6,18 @@ use schemars::{JsonSchema, schema_for};
 use serde_json::Value;
 
 use seatrial::digest::canonical_json;
+use seatrial::evidence::redaction::Policy;
 use seatrial::evidence::{Evidence, Manifest, Pointer};
 use seatrial::plan::{self, Plan};
+use seatrial::policy::explain::PolicyExplanation;
+use seatrial::policy::{Document, form};
+use seatrial::reason::Reason;
 use seatrial::recipe::overlay::Overlay;
 use seatrial::recipe::{Recipe, load};
 use seatrial::results::Report;
 use seatrial::snapshot::Snapshot;
 use seatrial::steps::Inputs;
-use seatrial::verify::VerifyReport;
+use seatrial::verify::{Expected, Request, VerifyReport, VerifyReportList, many};
 use seatrial::workflow::{Loaded, Workflow};
 
 use crate::sample::{Sample, pointer_to};
@@ -65,6 +69,11 @@ async fn the_schemas_are_those_of_the_code_and_accept_what_the_code_writes() {
     assert_valid(&schema::<Snapshot>("snapshot"), &json("snapshot.json"), "snapshot");
     assert_valid(&schema::<Recipe>("recipe"), &serde_json::to_value(&sample.recipe).expect("JSON"), "recipe");
     assert_valid(&schema::<Pointer>("pointer"), &pointer(), "pointer");
+    assert_valid(
+        &schema::<Policy>("redaction-policy"),
+        &serde_json::to_value(Policy::minimal().expect("is shipped")).expect("JSON"),
+        "policy",
+    );
     let report = sample.signed().verify().await.report;
     assert_valid(&schema::<VerifyReport>("verify-report"), &serde_json::to_value(report).expect("JSON"), "verify report");
 }
@@ -103,16 +112,53 @@ fn a_schema_refuses_what_the_reader_refuses() {
     assert!(!schema::<Pointer>("pointer").is_valid(&pointer));
 }
 
+/// The example of a policy in the documentation, which a policy of one's own begins with.
+fn example_policy() -> String {
+    let text = std::fs::read_to_string(here("docs/policy.md")).expect("is there");
+    let (_, rest) = text.split_once("<!-- example policy -->\n```yaml\n").expect("an example");
+    rest.split_once("```").expect("its end").0.to_owned()
+}
+
+#[tokio::test]
+async fn the_schemas_of_policies_and_of_what_is_said_by_them_accept_the_documented_ones() {
+    let example = example_policy();
+    let folder = tempfile::tempdir().expect("a directory");
+    let path = folder.path().join("policy.yaml");
+    std::fs::write(&path, &example).expect("is written");
+    let (policy, findings) = form::read_with_findings(&path).expect("a policy");
+    assert_eq!(findings, [], "the example is sound");
+    let document: Value = seatrial::yaml::from_str(&example, "policy.md").expect("YAML");
+    let validator = schema::<Document>("policy");
+    assert_valid(&validator, &document, "policy");
+    let mut wrong = document;
+    wrong["signers"][0]["subject"]["github"]["repositoryID"] = "1".into();
+    assert!(!validator.is_valid(&wrong), "a field that is misspelt");
+
+    let explanation = policy.explain(&pointer_to(&Sample::good().bundle()), jiff::Timestamp::now());
+    assert_valid(&schema::<PolicyExplanation>("policy-explanation"), &serde_json::to_value(explanation).expect("JSON"), "explanation");
+    let signed = Sample::good().signed();
+    let request = Request::new(signed.bundle().display().to_string(), Expected::key(signed.key()), seatrial::registry::Options::default());
+    let list = many::verify_all(vec![request]).await;
+    assert_eq!((list.verified, list.exit), (1, 0));
+    assert_valid(&schema::<VerifyReportList>("verify-report-list"), &serde_json::to_value(list).expect("JSON"), "list");
+}
+
 #[test]
-fn the_bill_of_materials_names_each_image_with_its_digest() {
-    let bundle = Sample::good().bundle();
-    let bom: Value = serde_json::from_slice(&bundle.files()["bom.cdx.json"]).expect("JSON");
-    assert_eq!((&bom["bomFormat"], &bom["specVersion"]), (&"CycloneDX".into(), &"1.6".into()));
-    let image = &bom["components"][0];
-    assert_eq!(image["name"], "registry.example.com/driver");
-    assert_eq!(image["version"], "1.2");
-    assert_eq!(image["hashes"][0]["content"], seatrial::digest::Digest::of(b"image").hex());
-    assert_eq!(image["properties"][0]["value"], "DaemonSet/gpu/driver");
+fn every_reason_is_documented_with_its_exit_code() {
+    let path = "docs/policy.md";
+    let text = std::fs::read_to_string(here(path)).expect("is there");
+    let marker = "<!-- reasons -->\n";
+    let (before, _) = text.split_once(marker).expect("a place for the reasons");
+    let rows: String =
+        Reason::ALL.iter().map(|reason| format!("| `{reason}` | {} | {} |\n", reason.exit().code(), reason.meaning())).collect();
+    compare(path, &format!("{before}{marker}| id | exit | what it says |\n|---|---|---|\n{rows}"));
+    let ids: std::collections::BTreeSet<&str> = Reason::ALL.iter().map(|reason| reason.id()).collect();
+    assert_eq!(ids.len(), Reason::ALL.len(), "each has an id of its own");
+    let threats = std::fs::read_to_string(here("docs/threat-model.md")).expect("is there");
+    let named =
+        threats.split('`').skip(1).step_by(2).filter(|name| name.contains('-') && name.chars().all(|c| c.is_ascii_lowercase() || c == '-'));
+    let unknown: Vec<&str> = named.filter(|name| !ids.contains(name) && !name.starts_with("--")).collect();
+    assert!(unknown.is_empty(), "docs/threat-model.md names reasons that are none: {unknown:?}");
 }
 
 /// The examples in the documentation: between `<!-- sample NAME -->` and the end of the fence that follows.

@@ -333,7 +333,7 @@ signers:
         (gitlab("77", "refs/heads/main"), vec![Reason::OtherRef]),
         (gitlab("78", "refs/heads/release/1"), vec![Reason::SignerUnknown]),
         (of("spiffe://example.org/lab/signer", spire), vec![]),
-        (of("spiffe://example.org/lab/a/b", spire), vec![Reason::SignerUnknown]),
+        (of("spiffe://example.org/lab/a/b", spire), vec![Reason::SignerLooksAlike]),
         (of("https://kubernetes.io/namespaces/ci/serviceaccounts/signer", k8s), vec![]),
         (of("https://kubernetes.io/namespaces/ci/serviceaccounts/signer2", k8s), vec![Reason::SignerLooksAlike]),
     ];
