@@ -29,5 +29,7 @@ mod redaction;
 mod round_trip;
 #[path = "evidence/sample.rs"]
 mod sample;
+#[path = "evidence/signers.rs"]
+mod signers;
 #[path = "support/sigstore.rs"]
 mod sigstore_stack;

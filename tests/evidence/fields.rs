@@ -13,7 +13,7 @@ use seatrial::verify::{Verification, Word};
 use serde_json::{Value, json};
 
 use crate::registry_server::{Flavour, RegistryServer};
-use crate::sample::{Sample, Signed, verify_with};
+use crate::sample::{Sample, verify_with};
 
 /// Fields of a pointer that nothing authenticates, as docs/threat-model.md lists them. They are never shown as verified.
 const UNAUTHENTICATED: &[&str] =
