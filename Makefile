@@ -23,10 +23,10 @@ test:
 	testenv/get.sh $(servers) >/dev/null
 	cargo test --locked
 
-# Whole runs of the release build at scale, against the bounds of docs/performance.md; PART=small, documents or cluster runs one part.
+# Whole runs of the program that is released, at scale, against the bounds of docs/performance.md; PART=NAME runs one part.
 bench:
 	testenv/get.sh $(control_plane) >/dev/null
-	cargo bench --locked --bench scale -- $(PART)
+	RUSTFLAGS="-C target-feature=+crt-static" cargo bench --locked --target $(target) --bench scale -- $(PART)
 
 lint:
 	cargo fmt --check

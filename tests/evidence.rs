@@ -1,5 +1,7 @@
 //! Evidence from its inputs to a verdict: bundle, signature, directory, registry, pointer, and everything that must be caught on the way.
 
+#[path = "evidence/bill.rs"]
+mod bill;
 #[path = "evidence/cli.rs"]
 mod cli;
 #[path = "evidence/documents.rs"]
@@ -10,6 +12,8 @@ mod fields;
 mod forgeries;
 #[path = "evidence/lies.rs"]
 mod lies;
+#[path = "evidence/look.rs"]
+mod look;
 #[path = "evidence/mutation.rs"]
 mod mutation;
 #[path = "evidence/policy.rs"]

@@ -80,7 +80,8 @@ async fn run(cx: &Cx<'_>) -> Result<Outcome> {
         let look = look(cx).await?;
         let now = Instant::now();
         if rest.lasts(now, &look) >= limits::CONVERGENCE_DWELL || now - begun >= longest {
-            return Ok(judge(&look, rest.since.map(|(since, _)| now - since), now - begun, rest.changes));
+            let outcome = judge(&look, rest.since.map(|(since, _)| now - since), now - begun, rest.changes);
+            return Ok(outcome.held_against(longest.as_secs_f64()));
         }
         cx.waiting(
             &look
@@ -194,7 +195,7 @@ fn judge(look: &Look, rest: Option<Duration>, took: Duration, changes: usize) ->
             .fix("kubectl describe what is named; its conditions and events say what it waits for")
     };
     let seconds = took.as_secs_f64();
-    outcome.seen("nodes", names, nodes).asserted(usize::from(rested), 1).measured("time to rest", seconds, "s").artifact(
+    outcome.seen("nodes", names, nodes).asserted(usize::from(rested), 1).measured("rest_seconds", seconds, "s").artifact(
         "last look",
         Some("kubectl get nodes,daemonsets,resourceslices -A"),
         json!({"census": look.census, "pending": look.pending, "changes": changes}),

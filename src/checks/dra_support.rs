@@ -172,7 +172,8 @@ impl Trial<'_> {
             Ok(()) => {
                 outcome.assertions.passed += 1;
                 outcome.message = format!("{}, released after {seconds:.1}s", outcome.message);
-                Ok(outcome.measured("release_seconds", (seconds * 1000.0).round() / 1000.0, "s"))
+                let measured = outcome.measured("release_seconds", (seconds * 1000.0).round() / 1000.0, "s");
+                Ok(measured.held_against(limits::GPU_RELEASE.as_secs_f64()))
             }
             Err(error) if error.kind() == Kind::Timeout => Ok(Outcome {
                 verdict: Verdict::Fail,

@@ -2,16 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::cli::Format;
 use crate::error::{Context, Error, Result};
-use crate::evidence::aicr::{self, AicrPointer};
+use crate::evidence::Pointer;
+use crate::evidence::aicr::{self, AicrPointer, Allowlist};
 use crate::evidence::pointer::SignatureRef;
-use crate::evidence::{Pointer, tree};
 use crate::exit::Exit;
 use crate::ui::{Ui, printable};
-use crate::{files, limits};
+use crate::verify::many;
+use crate::{files, limits, yaml};
 
 /// List the pointers in a directory: recipe, digest, who is said to have signed, hardware, time.
 ///
@@ -50,7 +51,11 @@ struct Unreadable {
 
 pub(crate) fn exec(args: &Args, ui: &Ui) -> Result<Exit> {
     let (mut rows, mut wrong) = (Vec::new(), Vec::new());
-    for file in tree::documents(&args.folder)? {
+    let found = many::pointers_below(&args.folder)?.ok_or_else(|| {
+        Error::usage(format!("{} is not a directory of pointers", args.folder.display()))
+            .hint("`seatrial evidence show` is for a bundle, or for one pointer")
+    })?;
+    for file in found {
         let name = file.strip_prefix(&args.folder).unwrap_or(&file).display().to_string();
         match row(&file, &name) {
             Ok(row) => rows.extend(row),
@@ -77,7 +82,7 @@ fn row(path: &Path, name: &str) -> Result<Option<Row>> {
     if let Some(pointer) = aicr::pointer(&text, name)? {
         return Ok(Some(of_aicr(&pointer, name)));
     }
-    if tree::kind(&text).is_some_and(|kind| kind != "EvidencePointer") {
+    if kind(&text).is_some_and(|kind| kind != "EvidencePointer") || Allowlist::parse(&text, name).is_ok() {
         return Ok(None);
     }
     let pointer = Pointer::parse(&text, name)?;
@@ -91,6 +96,15 @@ fn row(path: &Path, name: &str) -> Result<Option<Row>> {
         recorded_at: Some(pointer.recorded_at.to_string()),
         format: "seatrial",
     }))
+}
+
+/// The `kind` that a document says it is of, if it says one.
+fn kind(text: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Head {
+        kind: Option<String>,
+    }
+    yaml::from_str::<Head>(text, "document").ok()?.kind
 }
 
 fn of_aicr(pointer: &AicrPointer, name: &str) -> Row {

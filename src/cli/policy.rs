@@ -6,12 +6,15 @@ use clap::Subcommand;
 use jiff::Timestamp;
 
 use crate::cli::{Cx, Format};
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::evidence::Pointer;
+use crate::evidence::aicr::{self, Allowlist};
 use crate::exit::Exit;
 use crate::policy::explain::PolicyExplanation;
+use crate::policy::import::from_aicr;
 use crate::policy::{Policy, form};
 use crate::ui::{Tone, Ui, printable};
+use crate::verify::many;
 use crate::{files, limits};
 
 /// Look at policies on evidence: who may sign for what.
@@ -27,6 +30,22 @@ enum Command {
     Lint(Lint),
     /// Say what a policy makes of a pointer, entry by entry.
     Explain(Explain),
+    /// Make a policy out of an allowlist of NVIDIA AICR.
+    Import(Import),
+}
+
+/// Make a policy out of an allowlist of NVIDIA AICR, as far as it says the same.
+///
+/// The list names most signers by a hash; the pointers tell who is meant, and for which recipes. Pipelines are left out: their name alone
+/// binds no repository. The policy goes to stdout, whom it leaves out to stderr. Exit codes: 0 it says all, 1 someone is left out.
+#[derive(Debug, clap::Args)]
+struct Import {
+    /// AICR's allowlist.yaml.
+    #[arg(value_name = "ALLOWLIST")]
+    allowlist: PathBuf,
+    /// The directory of AICR's pointers.
+    #[arg(long, value_name = "DIR")]
+    pointers: Option<PathBuf>,
 }
 
 /// Say what is wrong with a policy.
@@ -64,7 +83,30 @@ pub(crate) fn exec(args: Args, cx: &Cx) -> Result<Exit> {
     match args.command {
         Command::Lint(args) => lint(&args, &cx.ui),
         Command::Explain(args) => explain(&args, &cx.ui),
+        Command::Import(args) => import(&args, &cx.ui),
     }
+}
+
+fn import(args: &Import, ui: &Ui) -> Result<Exit> {
+    let name = args.allowlist.display().to_string();
+    let list = Allowlist::parse(&files::read_text(&args.allowlist, limits::DOCUMENT_BYTES).context("read the allowlist")?, &name)?;
+    let mut pointers = Vec::new();
+    for file in args.pointers.as_deref().map(many::pointers_below).transpose()?.flatten().unwrap_or_default() {
+        let text = files::read_text(&file, limits::DOCUMENT_BYTES).context("read a pointer")?;
+        pointers.extend(aicr::pointer(&text, &file.display().to_string())?);
+    }
+    let imported = from_aicr(&list, &pointers)?;
+    match &imported.policy {
+        Some(policy) => ui.artefact(policy),
+        None => {
+            return Err(Error::usage(format!("nobody on {name} can be named"))
+                .hint("--pointers names the directory of AICR's pointers, which say who is meant"));
+        }
+    }
+    for one in &imported.left_out {
+        ui.warn(format!("left out: {}", printable(one)));
+    }
+    Ok(if imported.left_out.is_empty() { Exit::Ok } else { Exit::Failed })
 }
 
 fn lint(args: &Lint, ui: &Ui) -> Result<Exit> {

@@ -15,7 +15,6 @@ pub mod secrets;
 pub mod signer;
 pub mod sigstore;
 pub mod statement;
-pub mod tree;
 
 pub use bundle::{Bundle, Files, Inputs};
 pub use manifest::Manifest;

@@ -3,6 +3,7 @@
 
 pub mod explain;
 pub mod form;
+pub mod import;
 pub mod judge;
 pub mod lint;
 pub mod pattern;

@@ -126,6 +126,8 @@ pub struct Redactor {
     key: Option<hmac::Key>,
     /// What is taken out.
     reach: Reach,
+    /// The place that is told for everything, where keys on the way to it may say anything.
+    told: Option<String>,
     names: BTreeSet<String>,
     given: BTreeMap<(&'static str, String), String>,
     counts: BTreeMap<&'static str, usize>,
@@ -173,6 +175,14 @@ impl Redactor {
         Ok(redacted)
     }
 
+    /// Redacts a document of any form, of which only this place is told.
+    pub fn anything(&mut self, place: &str, value: Value) -> Value {
+        self.told = Some(place.to_owned());
+        let redacted = self.value(place, "", value);
+        self.told = None;
+        redacted
+    }
+
     /// What was taken out since the last time this was asked, sorted.
     pub fn take_removed(&mut self) -> Vec<Removed> {
         let removed = std::mem::take(&mut self.removed).into_iter();
@@ -185,7 +195,7 @@ impl Redactor {
             Pseudonyms::Keyed(secret) => Some(hmac::Key::new(hmac::HMAC_SHA256, secret)),
         };
         let mut redactor =
-            Self { key, reach: Reach::All, names, given: BTreeMap::new(), counts: BTreeMap::new(), removed: BTreeMap::new() };
+            Self { key, reach: Reach::All, told: None, names, given: BTreeMap::new(), counts: BTreeMap::new(), removed: BTreeMap::new() };
         // In the order of names, so that numbers do not tell where a name was first met.
         for name in redactor.names.clone() {
             let full = redactor.pseudonym("node", &name);
@@ -220,7 +230,8 @@ impl Redactor {
 
     /// Notes that something was taken out, or replaced.
     pub fn count(&mut self, what: &'static str, place: &str) {
-        *self.removed.entry((what, place.to_owned())).or_default() += 1;
+        let place = self.told.as_deref().unwrap_or(place).to_owned();
+        *self.removed.entry((what, place)).or_default() += 1;
     }
 
     /// Redacts every text in a document. `key` is the field that it stands in.
@@ -239,13 +250,16 @@ impl Redactor {
     fn fields(&mut self, place: &str, key: &str, fields: Map<String, Value>) -> Value {
         // A reading is at the place of its value. Packed lists of labels are one place, as their keys are as many as nodes.
         let transparent = |name: &str| matches!(name, "value" | "unavailable") || place.contains("NodeTopology");
-        let keyed = key == "images" || key == "data";
+        // Keys of open-ended maps are texts too. Fields of our own documents look like none of what is replaced.
+        let keyed = key == "images" || key == "data" || self.reach != Reach::All;
         let one = |(name, value): (String, Value)| {
+            // Before it becomes part of a place.
+            let name = if keyed { self.text(place, "", name) } else { name };
             let below =
                 if transparent(&name) { place.to_owned() } else { format!("{place}{}{name}", if place.is_empty() { "" } else { "." }) };
             let known = if name == "value" { key } else { name.as_str() };
             let value = self.value(&below, known, value);
-            (if keyed { self.text(place, "", name) } else { name }, value)
+            (name, value)
         };
         Value::Object(fields.into_iter().map(one).collect())
     }

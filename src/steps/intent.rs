@@ -291,7 +291,8 @@ impl Workload<'_> {
         Ok(Outcome::pass(format!("{wanted} × {} GPU pods {verb}", self.spec.gpus_per_pod))
             .seen("pods", last.running, wanted)
             .asserted(wanted, wanted)
-            .measured("running_seconds", (seconds * 1000.0).round() / 1000.0, "s"))
+            .measured("running_seconds", (seconds * 1000.0).round() / 1000.0, "s")
+            .held_against(self.limit().as_secs_f64()))
     }
 
     async fn wait_until_available(&self, workload: &ObjectRef) -> Result<()> {

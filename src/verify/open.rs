@@ -23,8 +23,7 @@ pub struct Opened {
 /// # Errors
 /// As verification has them: [`crate::error::Kind::Integrity`] if files and manifest disagree, and all of the registry.
 pub async fn open(input: &str, registry: &registry::Options) -> Result<Opened> {
-    let request = Request::new(input, Expected::IntegrityOnly, registry.clone());
-    let mut case = Case::new(request);
+    let mut case = Case::new(Request::new(input, Expected::IntegrityOnly, registry.clone()));
     locate::run(&mut case)?;
     fetch::run(&mut case).await?;
     let bundle = Bundle::from_files(case.files()?.clone())?;

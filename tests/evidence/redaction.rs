@@ -147,6 +147,12 @@ fn all_text(files: &Files) -> String {
     files.iter().map(|(path, bytes)| format!("{path}\n{}\n", String::from_utf8_lossy(bytes))).collect()
 }
 
+/// The surroundings of a text in another.
+fn line_with<'a>(text: &'a str, secret: &str) -> Option<&'a str> {
+    let at = text.to_lowercase().find(&secret.to_lowercase())?;
+    Some(&text[at.saturating_sub(300)..(at + 100).min(text.len())])
+}
+
 fn read(bundle: &Bundle, path: &str) -> Value {
     serde_json::from_slice(&bundle.files()[path]).expect("JSON")
 }
@@ -159,14 +165,15 @@ async fn nothing_that_was_planted_is_in_a_bundle_or_its_signature_and_the_bundle
         assert!(whole.contains(secret), "{secret} was planted");
     }
     for token in ["AKIAIOSFODNN7EXAMPLE", "ghp_abcdefghijklmnopqrstuvwxyz0123456789"] {
-        assert!(!whole.contains(token), "a token that can be told by its form is not even in a full bundle");
+        let line = line_with(&whole, token);
+        assert!(line.is_none(), "a token that can be told by its form is not even in a full bundle: {}", line.unwrap_or_default());
     }
     let bundle = sample.bundle();
     let artifact = bundle.artifact().expect("a manifest");
     let statement = String::from_utf8(bundle.statement().expect("a statement")).expect("text");
     let text = format!("{}{statement}{}", all_text(bundle.files()), String::from_utf8_lossy(&artifact.bytes));
     for secret in SEEDED {
-        let line = text.lines().find(|line| line.to_lowercase().contains(secret));
+        let line = line_with(&text, secret);
         assert!(line.is_none(), "{secret} is still there: {}", line.unwrap_or_default());
     }
     assert!(text.contains("registry.example.com/driver:1.2"), "images are not redacted");
@@ -249,7 +256,8 @@ fn a_policy_of_ones_own_adds_to_minimal() {
     assert!(text.contains("dial tcp") && bundle.files().contains_key("artifacts/gpu-capacity.jsonl"));
     // What has a form, and names of nodes, is taken out of what is kept.
     for secret in ["gpu-worker-7", "10.0.12.34", "alice@example.com", "AKIAIOSFODNN7EXAMPLE", "i-0123456789abcdef0", "ghp_abcdefgh"] {
-        assert!(!text.contains(secret), "{secret}");
+        let line = line_with(&text, secret);
+        assert!(line.is_none(), "{secret} is still there: {}", line.unwrap_or_default());
     }
     assert_eq!(read(&bundle, "evidence.json")["redaction"]["policy"], "ours");
 }
@@ -327,4 +335,22 @@ async fn a_run_that_showed_nothing_never_passes() {
         assert_eq!(verification.exit.code(), 3, "{what}: {:#?}", verification.report);
         assert!(verification.evidence.is_none(), "{what}");
     }
+}
+
+#[test]
+fn the_examples_in_the_documentation_are_read_and_the_shipped_policy_is_shown_as_it_is() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/redaction.md")).expect("is there");
+    let minimal = include_str!("../../src/evidence/redaction/minimal.yaml");
+    assert!(page.contains(&format!("```yaml\n{minimal}```\n")), "docs/redaction.md must hold src/evidence/redaction/minimal.yaml as it is");
+    let folder = tempfile::tempdir().expect("a directory");
+    let blocks: Vec<&str> = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let ours = blocks.iter().find(|block| block.contains("name: lab")).expect("an example of one's own policy");
+    let file = folder.path().join("redaction.yaml");
+    std::fs::write(&file, ours).expect("is written");
+    let policy = Policy::read(&file.display().to_string()).expect("reads");
+    let bundle = Sample { redaction: redaction(policy), ..seeded() }.bundle();
+    assert!(bundle.files().contains_key("artifacts/gpu-capacity.jsonl"), "as the page says");
+    let schema: Value = serde_json::to_value(schemars::schema_for!(Policy)).expect("JSON");
+    let example: Value = yaml::from_str(ours, "example").expect("YAML");
+    assert!(jsonschema::validator_for(&schema).expect("a schema").is_valid(&example));
 }

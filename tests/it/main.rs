@@ -13,6 +13,7 @@ mod preflight;
 mod settings;
 mod node_facts;
 mod real_node;
+mod redaction;
 mod setup;
 mod sim;
 mod sources;

@@ -117,7 +117,7 @@ pub(super) fn artifacts(report: &mut Report, kept: impl Fn(&str) -> bool, redact
         for artifact in artifacts {
             artifact.name = redactor.text(id, "name", std::mem::take(&mut artifact.name));
             artifact.command = artifact.command.take().map(|command| redactor.text(id, "command", command));
-            artifact.data = redactor.value(id, "", std::mem::take(&mut artifact.data));
+            artifact.data = redactor.anything(id, std::mem::take(&mut artifact.data));
         }
     }
 }
