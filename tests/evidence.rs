@@ -42,5 +42,7 @@ mod resumed;
 mod round_trip;
 #[path = "evidence/sample.rs"]
 mod sample;
+#[path = "evidence/signers.rs"]
+mod signers;
 #[path = "support/sigstore.rs"]
 mod sigstore_stack;

@@ -62,8 +62,9 @@ async fn pointers(server: &RegistryServer, signed: &Signed, folder: &Path) -> Ve
         sample.report.run = format!("run-{number}");
         let bundle = signed.root().join(format!("bundle-{number}"));
         seatrial::evidence::directory::write(&sample.bundle(), &bundle).expect("is written");
-        let reference = format!("{}/team/evidence", server.address).parse().expect("a name");
-        let target = Target::new(reference, registry.clone(), signed.root().join("published"));
+        let repository = format!("{}/team/evidence", server.address).parse().expect("a name");
+        let target =
+            Target { repository, tag: None, move_tag: false, registry: registry.clone(), pointers: signed.root().join("published") };
         let published = publish(&bundle, &signed.signer, &target).await.expect("is published");
         let text = std::fs::read_to_string(&published.pointer).expect("is there");
         all.push(Pointer::parse(&text, "pointer").expect("reads"));

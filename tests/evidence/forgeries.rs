@@ -383,6 +383,9 @@ fn an_identity_of_a_flag_lets_no_other_repository_call_its_workflow() {
     own.claims.source_repository = Some("https://github.com/acme/shared".to_owned());
     assert_eq!(judged(&exact, &[own.clone()], "any", None), []);
     assert_eq!(judged(&exact, &[certificate()], "any", None), [Reason::OtherSource]);
+    own.claims.source_repository = None;
+    assert_eq!(judged(&exact, &[own.clone()], "any", None), [Reason::OtherSource], "it does not say who called it");
+    own.claims.source_repository = Some("https://github.com/acme/shared".to_owned());
     let regex = flags(Pattern::regex(r"https://github\.com/acme/shared/.*").expect("a pattern"));
     assert_eq!(judged(&regex, &[own.clone()], "any", None), []);
     own.identity = format!("https://evil.example/{WORKFLOW}");
