@@ -138,7 +138,7 @@ fn signing_line(publishing: &Publishing) -> Line {
     let Some(signing) = &publishing.signing else {
         return Line::new("signing", Status::NotTried, "evidence is not signed without --key");
     };
-    match Signer::new(signing) {
+    match Signer::new(signing).and_then(|signer| signer.check_ready().map(|()| signer)) {
         Ok(signer) => Line::new("signing", Status::Ok, signer.describe()),
         Err(error) => Line::of("signing", &error),
     }
