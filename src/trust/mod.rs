@@ -40,6 +40,13 @@ impl Part {
         let verifier = Verifier::new(&root).map_err(|error| wrong().because(error))?;
         Ok(Self { name, verifier, root, updated: None })
     }
+
+    /// The host name of the log with this id, which is its name.
+    pub(crate) fn log_host(&self, id: &[u8]) -> Option<&str> {
+        let log = self.root.tlogs.iter().find(|log| log.log_id.key_id.as_bytes() == id)?;
+        let rest = log.base_url.split_once("://").map_or(log.base_url.as_str(), |(_, rest)| rest);
+        rest.split(['/', ':']).next()
+    }
 }
 
 impl Root {

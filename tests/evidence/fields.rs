@@ -143,7 +143,7 @@ async fn every_field_of_a_pointer_is_checked_or_never_shown_as_verified() {
     let signed = Sample::good().signed();
     let registry = Options { plain_http: true, docker_config: Some("/nonexistent".into()), ..Options::default() };
     let repository = format!("{}/team/evidence", server.address).parse().expect("a name");
-    let target = Target { repository, registry, pointers: signed.root().join("evidence") };
+    let target = Target { repository, tag: None, move_tag: false, registry, pointers: signed.root().join("evidence") };
     let published = publish(&signed.bundle(), &signed.signer, &target).await.expect("is published");
     let text = std::fs::read_to_string(&published.pointer).expect("is there");
     let pointer = Pointer::parse(&text, "pointer").expect("reads");

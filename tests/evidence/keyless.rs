@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use seatrial::evidence::PublicKey;
 use seatrial::evidence::signer::{SignedBy, Times};
 use seatrial::evidence::sigstore::Envelope;
+use seatrial::evidence::{Pointer, PublicKey};
 use seatrial::trust::Root;
 
 use crate::registry_server::program;
@@ -75,8 +75,7 @@ fn a_person_signs_without_a_key_and_we_and_cosign_verify_it_for_that_person_only
         assert!(said.contains("--trusted-root"), "{said}");
     }
 
-    let digest = text.lines().find_map(|line| line.trim().strip_prefix("digest: ")).expect("the artifact's digest");
-    let artifact = format!("{REGISTRY}/team/person@{digest}");
+    let artifact = format!("{REGISTRY}/team/person@{}", Pointer::parse(&text, &path).expect("reads").bundle.digest);
     let cosign = |identity: &str| {
         let who = ["--certificate-identity", identity, "--certificate-oidc-issuer", PEOPLE, "--type", TYPE];
         let mut command = stack.cosign(&["verify-attestation", "--allow-http-registry", &artifact])?;
@@ -233,5 +232,61 @@ fn what_cosign_signs_is_proven_and_its_keys_are_read() {
     assert_eq!(key.public_key().id(), public.id());
     for passphrase in [None, Some("wrong")] {
         seatrial::sign::LocalKey::from_pem(&text, passphrase).expect_err("is refused");
+    }
+}
+
+#[test]
+fn nothing_is_left_of_the_stack_when_the_test_process_is_gone() {
+    let Some(stack) = Stack::start() else { return };
+    assert_eq!(stack.leaves(std::time::Duration::from_secs(30)), None);
+}
+
+/// The commands of a page, each on one line.
+fn commands(page: &str) -> Vec<String> {
+    let blocks = page.split("```sh\n").skip(1).map(|rest| rest.split("```").next().expect("a block").replace("\\\n", " "));
+    blocks
+        .flat_map(|block| block.lines().map(|line| line.split("  #").next().unwrap_or(line).trim().to_owned()).collect::<Vec<_>>())
+        .collect()
+}
+
+#[test]
+fn every_command_of_the_documentation_does_what_it_says() {
+    let Some(stack) = Stack::shared() else { return };
+    let keys = Signed::unsigned(&Sample::good().bundle());
+    let key = std::fs::read_to_string(keys.root().join("seatrial.key")).expect("is there");
+    let commands = commands(include_str!("../../docs/signing.md"));
+    assert!(commands.len() >= 8, "{commands:?}");
+    let signed = unsigned();
+    let bundle = signed.bundle().display().to_string();
+    for (number, line) in commands.iter().enumerate() {
+        let keyless = !line.contains("key");
+        if line.contains("publish") {
+            // Each signs a bundle that nobody has signed.
+            std::fs::remove_file(signed.bundle().join("signature.sigstore.json")).unwrap_or(());
+            std::fs::remove_dir_all(signed.root().join("evidence")).unwrap_or(());
+        }
+        for (from, name) in [(stack.trusted_root(), "trusted_root.json"), (stack.signing_config(), "signing_config.json")] {
+            std::fs::copy(from, signed.root().join(name)).expect("is copied");
+        }
+        std::fs::write(signed.root().join("kms.pem"), &key).expect("is written");
+        std::fs::copy(&keys.public, signed.root().join("kms.pub")).expect("is copied");
+        let token = stack.token(PEOPLE, "email=dev@example.com", signed.root());
+        let line = line
+            .replace("ghcr.io/example/evidence", &format!("{REGISTRY}/docs/{number}"))
+            .replace("registry.example.com/evidence", &format!("{REGISTRY}/docs/{number}"))
+            .replace("https://accounts.example.com", PEOPLE)
+            .replace("out/bundle", &bundle)
+            .replacen("seatrial ", &format!("{} ", env!("CARGO_BIN_EXE_seatrial")), 1);
+        let mut command = stack.command("sh");
+        command.args(["-c", &line]).current_dir(signed.root()).env("SEATRIAL_PLAIN_HTTP", "true");
+        command.env("SEATRIAL_TRUSTED_ROOT", stack.trusted_root());
+        if keyless {
+            command.env("SEATRIAL_SIGNING_CONFIG", stack.signing_config());
+            command.env("SIGSTORE_ID_TOKEN", std::fs::read_to_string(token).expect("is there"));
+        }
+        // There is no internet in the namespace.
+        let update = line.contains("trust update");
+        let said = exits(command, if update { 6 } else { 0 });
+        assert!(!update || said.contains("verification goes on"), "{said}");
     }
 }

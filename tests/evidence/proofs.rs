@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use seatrial::evidence::signer::SignedBy;
+use seatrial::error::Kind;
+use seatrial::evidence::signer::{SignedBy, Times};
 use seatrial::evidence::sigstore::Envelope;
 use seatrial::trust::Root;
 use serde_json::{Value, json};
@@ -15,11 +16,6 @@ use crate::sigstore_stack::{PEOPLE, REGISTRY, Stack, exits};
 /// Fields in which a change is not noticed, because nothing that is verified depends on them: they are never shown as verified.
 /// docs/signing.md lists them.
 const UNAUTHENTICATED: &[&str] = &[
-    // Rekor v2 promises no time, and what is in the checkpoint counts instead of its copies.
-    "/verificationMaterial/tlogEntries/0/integratedTime",
-    "/verificationMaterial/tlogEntries/0/inclusionProof/logIndex",
-    "/verificationMaterial/tlogEntries/0/inclusionProof/rootHash",
-    "/verificationMaterial/tlogEntries/0/inclusionProof/treeSize",
     // The status around a timestamp, and certificates that come with it and are not the ones that count.
     "/verificationMaterial/timestampVerificationData/rfc3161Timestamps/0/signedTimestamp",
     // A name for a key; the signature is tried with the key that is expected.
@@ -97,9 +93,18 @@ fn changes(document: &Value) -> Vec<(String, String, Value)> {
             Value::Object(_) => add("emptied", json!({})),
             _ => {}
         }
-        all.push((place.clone(), "taken away".to_owned(), without(document, &place)));
+        // An empty object says nothing.
+        if value != json!({}) {
+            all.push((place.clone(), "taken away".to_owned(), without(document, &place)));
+        }
     }
     all
+}
+
+/// True if something is missing, and nothing is new.
+fn less(now: &Times, then: &Times) -> bool {
+    let log = now.log.is_none() || now.log == then.log;
+    log && now.logged.is_none() && now.timestamps.iter().all(|time| then.timestamps.contains(time))
 }
 
 /// Holds all changes of a bundle's signature against our verdict, and ours against cosign's.
@@ -109,19 +114,22 @@ fn judge(stack: &Stack, signed: &Signed, key: bool, cosign: &[&str]) {
     let root = Root::with_files(&[stack.trusted_root().into()]).expect("reads");
     let ours = |document: &Value| {
         let envelope = Envelope::parse(document.to_string().as_bytes())?;
-        if key { envelope.prove_by_key(&signed.key(), &root) } else { envelope.prove_by_certificate(&root) }.map(drop)
+        if key { envelope.prove_by_key(&signed.key(), &root) } else { envelope.prove_by_certificate(&root) }.map(|proven| proven.times)
     };
-    ours(&good).expect("is good");
-    let theirs = |document: &Value| {
+    let times = ours(&good).expect("is good");
+    let theirs = |document: &Value, proven: &Times| {
         let file = signed.root().join("changed.json");
         std::fs::write(&file, document.to_string()).expect("is written");
         let artifact = signed.bundle().join("manifest.json").display().to_string();
         let args = ["verify-blob-attestation", "--type", "https://in-toto.io/attestation/test-result/v0.1", "--bundle"];
         let mut command = stack.cosign(&args)?;
         command.arg(file).arg(artifact).args(cosign);
+        // A key's signature proves itself without log and clock; cosign is then asked no more than we say.
+        command.args((key && !proven.timestamps.is_empty()).then_some("--use-signed-timestamps"));
+        command.args((key && proven.log.is_none()).then_some("--insecure-ignore-tlog"));
         Some(command)
     };
-    if let Some(command) = theirs(&good) {
+    if let Some(command) = theirs(&good, &times) {
         exits(command, 0);
     }
     let changes = changes(&good);
@@ -130,14 +138,20 @@ fn judge(stack: &Stack, signed: &Signed, key: bool, cosign: &[&str]) {
     // One change of each field is shown to cosign, and all those of what holds structure.
     let mut shown = BTreeSet::new();
     for (place, what, document) in &changes {
-        if *document == good || ours(document).is_err() {
+        let Ok(proven) = ours(document) else { continue };
+        if *document == good {
             continue;
         }
-        accepted.insert(place.as_str());
+        if proven == times {
+            accepted.insert(place.as_str());
+        } else {
+            // Only what a key's signature does not need can be taken away, and then it is not claimed.
+            assert!(key && less(&proven, &times), "{place} {what}: {proven:?} was {times:?}");
+        }
         if !shown.insert((place.clone(), what.split(' ').next().map(str::to_owned))) {
             continue;
         }
-        if let Some(mut command) = theirs(document) {
+        if let Some(mut command) = theirs(document, &proven) {
             let output = command.output().expect("runs");
             assert!(output.status.success(), "we accept {place} {what}, cosign says: {}", String::from_utf8_lossy(&output.stderr));
         }
@@ -170,7 +184,7 @@ fn no_change_of_a_keys_signature_with_log_and_clock_is_accepted_that_cosign_refu
     let Some(stack) = Stack::shared() else { return };
     let signed = signed(stack, &["--key", "seatrial.key"]);
     let public = signed.public.display().to_string();
-    judge(stack, &signed, true, &["--use-signed-timestamps", "--key", &public]);
+    judge(stack, &signed, true, &["--key", &public]);
 }
 
 #[test]
@@ -186,12 +200,28 @@ fn a_signature_of_the_public_good_instance_is_proven_by_the_built_in_root_and_no
     assert_eq!(proven.times.logged.map(|time| time.as_second()), Some(1_756_728_839));
     assert!(proven.times.timestamps.is_empty());
     let mut unnoticed = BTreeSet::new();
-    for (place, _, document) in changes(&good) {
+    for (place, what, document) in changes(&good) {
         let proven =
             Envelope::parse(document.to_string().as_bytes()).and_then(|changed| changed.prove_by_certificate(&Root::default()).map(drop));
         if document != good && proven.is_ok() {
-            unnoticed.insert(place);
+            unnoticed.insert(format!("{place} {what}"));
         }
     }
-    assert!(unnoticed.iter().all(|place| UNAUTHENTICATED.contains(&place.as_str())), "{unnoticed:?}");
+    assert!(unnoticed.is_empty(), "{unnoticed:?}");
+}
+
+#[test]
+fn a_log_of_version_2_with_another_kind_of_key_is_known_by_its_name() {
+    let root = |text: &str| {
+        let folder = tempfile::tempdir().expect("a directory");
+        std::fs::write(folder.path().join("root.json"), text).expect("is written");
+        Root::with_files(&[folder.path().join("root.json")]).expect("reads")
+    };
+    let staging = include_str!("../fixtures/sigstore/staging-root.json");
+    let envelope = Envelope::parse(include_bytes!("../fixtures/sigstore/rekor-v2.sigstore.json")).expect("reads");
+    envelope.prove_by_certificate(&root(staging)).expect("is proven");
+    let renamed = staging.replace("https://log2025-", "https://log2026-");
+    assert_ne!(renamed, staging);
+    let error = envelope.prove_by_certificate(&root(&renamed)).expect_err("is another log");
+    assert_eq!(error.kind(), Kind::Signature);
 }

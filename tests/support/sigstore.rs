@@ -35,7 +35,8 @@ impl Stack {
         STACK.get_or_init(Self::start).as_ref()
     }
 
-    fn start() -> Option<Self> {
+    /// One of its own, for a test of how it ends.
+    pub(crate) fn start() -> Option<Self> {
         let servers = [
             ("FULCIO", program("fulcio")?),
             ("REKOR_SERVER", program("rekor-server")?),
@@ -90,8 +91,19 @@ impl Stack {
     /// `cosign` in the namespace, with the trusted root; none where it is not on this machine.
     pub(crate) fn cosign(&self, args: &[&str]) -> Option<Command> {
         let mut command = self.command(program("cosign")?);
-        command.args(args).args(["--trusted-root", &self.trusted_root()]);
+        let (verb, rest) = args.split_first().expect("a command of cosign's");
+        command.args([verb, "--trusted-root", &self.trusted_root()]).args(rest);
         Some(command)
+    }
+
+    /// What is left when its pipe has closed, as it does with this process: the directory, after at most so long.
+    pub(crate) fn leaves(mut self, limit: Duration) -> Option<PathBuf> {
+        drop(self.child.stdin.take());
+        let deadline = Instant::now() + limit;
+        while self.child.try_wait().expect("its state").is_none() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.dir.exists().then_some(self.dir)
     }
 
     /// The trusted root's file.

@@ -1,6 +1,7 @@
 //! Sigstore bundles v0.3 of an in-toto statement: reading them, and what they prove.
 
 mod key;
+mod log;
 mod proof;
 mod seal;
 mod shape;
@@ -59,6 +60,15 @@ impl Envelope {
         if dsse.payload_type != PAYLOAD_TYPE {
             return Err(wrong("it has another payload type"));
         }
+        let material = &bundle.verification_material;
+        let entries: Vec<_> = material.tlog_entries.iter().map(|entry| (&entry.log_id, entry.log_index)).collect();
+        let stamps = &material.timestamp_verification_data.rfc3161_timestamps;
+        let twice = (1..entries.len()).any(|at| entries[..at].contains(&entries[at]))
+            || (1..stamps.len()).any(|at| stamps[..at].contains(&stamps[at]));
+        // They must not be counted twice by anybody.
+        if twice {
+            return Err(wrong("it holds a log entry or a timestamp twice"));
+        }
         let claim = match &bundle.verification_material.content {
             VerificationMaterialContent::PublicKey(key) => claim_of(&key.hint),
             _ => Claim::Certificate,
@@ -70,6 +80,12 @@ impl Envelope {
     #[must_use]
     pub fn claim(&self) -> &Claim {
         &self.claim
+    }
+
+    /// What it says that was signed. Nothing of it is proven.
+    #[must_use]
+    pub fn stated(&self) -> &[u8] {
+        self.dsse.payload.as_bytes()
     }
 
     /// Verifies the signature alone, without what logs and clocks say of it, and hands out what was signed.

@@ -5,7 +5,7 @@ use serde_json::Value;
 use sigstore_types::{Bundle, Sha256Hash, TransparencyLogEntry};
 use sigstore_verify::{Policy, PublicKeyVerificationPolicy, VerificationPolicy, VerificationResult};
 
-use super::{Claim, Envelope, PublicKey};
+use super::{Claim, Envelope, PublicKey, log};
 use crate::error::{Error, Kind, Result};
 use crate::evidence::pointer::LogRef;
 use crate::evidence::signer::{Certificate, Claims, SignedBy, Times};
@@ -29,6 +29,9 @@ impl Envelope {
     /// [`Kind::Signature`] if the key did not make it, or what comes with it is not proven by any trusted root.
     pub fn prove_by_key(&self, key: &PublicKey, root: &trust::Root) -> Result<Proven<'_>> {
         let payload = self.verify(key)?;
+        if self.claim != Claim::Key(key.id()) {
+            return Err(Error::new(Kind::Signature, "the signature names another key than the one that made it"));
+        }
         let by = SignedBy::Key(key.id());
         let material = &self.bundle.verification_material;
         let stamps = material.timestamp_verification_data.rfc3161_timestamps.len();
@@ -79,7 +82,10 @@ impl Envelope {
         let mut reasons = Vec::new();
         for part in root.parts()? {
             match part.verifier.verify(about, &self.bundle, policy) {
-                Ok(result) => return Ok(result),
+                Ok(result) => match log::check(&self.bundle, part) {
+                    Ok(()) => return Ok(result),
+                    Err(what) => reasons.push(format!("{}: {what}", part.name)),
+                },
                 Err(error) => reasons.push(format!("{}: {error}", part.name)),
             }
         }
@@ -98,8 +104,8 @@ fn subject(payload: &[u8]) -> Result<Sha256Hash> {
 }
 
 fn times_of(stamps: &[Timestamp], logged: Option<Timestamp>, bundle: &Bundle) -> Result<Times> {
-    let log = bundle.verification_material.tlog_entries.first().map(log_ref).transpose()?;
-    Ok(Times { timestamps: stamps.to_vec(), logged, log })
+    let entry = bundle.verification_material.tlog_entries.first().map(log_ref).transpose()?;
+    Ok(Times { timestamps: stamps.to_vec(), logged, log: entry })
 }
 
 fn log_ref(entry: &TransparencyLogEntry) -> Result<LogRef> {
