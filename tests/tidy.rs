@@ -341,7 +341,8 @@ fn modules_are_named_by_what_they_know() {
 #[test]
 fn nothing_is_left_for_later() {
     let words = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X:"), concat!("todo", "!("), concat!("unimplement", "ed!(")];
-    let findings = lines_where(|path| path != "Cargo.lock", |line| words.iter().any(|word| line.contains(word)));
+    let ours = |path: &str| path != "Cargo.lock" && !path.starts_with("tests/fixtures/cyclonedx/");
+    let findings = lines_where(ours, |line| words.iter().any(|word| line.contains(word)));
     none(&findings, "do it now, or open an issue and leave nothing in the text.");
 }
 

@@ -80,11 +80,7 @@ pub(super) fn beside(folder: &Path, parcel: &Parcel, signer: &Signer, found: &[u
 /// The signature by this signer that is attached to a published bundle; a new one if there is none.
 pub(super) async fn found_or_made(parcel: &Parcel, registry: &Registry, named: &[Digest], signer: &Signer) -> Result<Signature> {
     let attached = pull::signatures(registry, &parcel.artifact().digest, named).await?;
-    let known = attached.iter().find_map(|attached| signer.recognise(&attached.bytes, parcel.statement()).ok());
-    match known {
-        Some(signature) => Ok(signature),
-        None => signer.sign(parcel.statement()).await,
-    }
+    signer.sign_unless_signed(parcel.statement(), attached.iter().map(|attached| attached.bytes.as_slice())).await
 }
 
 /// Attaches a signature. The same one is attached once, however often this is called.
