@@ -29,7 +29,7 @@ enum Command {
     Diff(evidence_diff::Args),
     Digest(evidence_digest::Args),
     /// Push a bundle, sign it, attach the signature, and write the pointer.
-    Publish(Publish),
+    Publish(Box<Publish>),
     /// Make a key pair: seatrial.key and seatrial.pub.
     Keygen(Keygen),
 }
@@ -72,7 +72,7 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
         Command::List(args) => evidence_list::exec(&args, &cx.ui),
         Command::Diff(args) => evidence_diff::exec(args, &cx.ui).await,
         Command::Digest(args) => evidence_digest::exec(&args, &cx.ui),
-        Command::Publish(args) => publish(args, &cx.ui).await,
+        Command::Publish(args) => publish(*args, &cx.ui).await,
         Command::Keygen(args) => keygen(&args, &cx.ui),
     }
 }
