@@ -1,6 +1,6 @@
 //! Measures seatrial at scale and checks the bounds of docs/performance.md: `make bench`.
 //!
-//! Whole runs of the program as users have it. Without arguments all parts run; `small`, `documents`, `evidence`, `cluster` name one.
+//! Whole runs of the program as users have it. Without arguments all parts run; `small`, `documents`, `evidence`, `cluster`, `registry` name one.
 
 #[path = "scale/cluster.rs"]
 mod cluster;
@@ -10,10 +10,12 @@ mod documents;
 mod evidence;
 #[path = "../tests/support/measure.rs"]
 mod measure;
-#[expect(dead_code, reason = "the registry tests use more of it")]
+#[path = "scale/registry.rs"]
+mod registry;
+#[expect(dead_code, reason = "tests use the rest of it")]
 #[path = "../tests/support/registry.rs"]
 mod registry_server;
-#[expect(dead_code, reason = "the tests of evidence use more of it")]
+#[expect(dead_code, reason = "tests use the rest of it")]
 #[path = "../tests/evidence/sample.rs"]
 mod sample;
 #[path = "scale/small.rs"]
@@ -91,7 +93,10 @@ fn main() -> ExitCode {
     if wanted("cluster") {
         cluster::run(&mut bounds);
     }
-    assert!(bounds.checked > 0, "no part has the name {parts:?}: small, documents, evidence, cluster");
+    if wanted("registry") {
+        registry::run(&mut bounds);
+    }
+    assert!(bounds.checked > 0, "no part has the name {parts:?}: small, documents, evidence, cluster, registry");
     bounds.seen(&format!("{} of {} bounds held", bounds.checked - bounds.missed, bounds.checked));
     if bounds.missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -46,6 +46,7 @@ pub mod trust;
 pub mod evidence;
 pub mod sign;
 pub mod registry;
+pub mod pull;
 pub mod publish;
 pub mod policy;
 pub mod verify;

@@ -99,6 +99,8 @@ pub const SIM_WRITES: usize = 8;
 
 /// One blob or manifest request to a registry, from the first byte to the last of a 4 MiB chunk on a slow line.
 pub const REGISTRY_READ: Duration = Duration::from_secs(60);
+/// Redirects followed for one blob: an object store behind a registry is one, a signed address in front of it two.
+pub const REGISTRY_REDIRECTS: usize = 5;
 /// Tries of one idempotent registry request that fails in a transient way.
 pub const REGISTRY_TRIES: usize = 4;
 /// The longest Retry-After that we honour.
@@ -132,8 +134,16 @@ pub const SIGNATURES: usize = 64;
 pub const BUNDLE_FILE_BYTES: u64 = 256 << 20;
 /// All files of a bundle.
 pub const BUNDLE_BYTES: u64 = 1 << 30;
+/// What is kept in memory of an artifact while a bundle is moved; larger ones are read piece by piece.
+pub const HELD_BYTES: u64 = 256 << 10;
 /// Number of files in a bundle; ours have tens.
 pub const BUNDLE_FILES: usize = 1000;
+/// Manifests in an OCI layout: a bundle, its signatures, and whatever else somebody attached to it.
+pub const LAYOUT_MANIFESTS: usize = 4 * SIGNATURES;
+/// Entries of a packed layout: the files of a bundle, two for each manifest beside it, and a few that say what it is.
+pub const LAYOUT_ENTRIES: usize = BUNDLE_FILES + 2 * LAYOUT_MANIFESTS + 16;
+/// All files of a packed layout.
+pub const LAYOUT_BYTES: u64 = BUNDLE_BYTES + SIGNATURES as u64 * SIGNATURE_BYTES;
 /// Length of a path in a bundle.
 pub const BUNDLE_PATH: usize = 255;
 

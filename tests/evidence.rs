@@ -16,6 +16,13 @@ mod lies;
 mod look;
 #[path = "evidence/mutation.rs"]
 mod mutation;
+#[expect(dead_code, reason = "other tests use the other faults")]
+#[path = "support/fault_proxy.rs"]
+mod fault_proxy;
+#[path = "support/killed.rs"]
+mod killed;
+#[path = "evidence/packed.rs"]
+mod packed;
 #[path = "evidence/policy.rs"]
 mod policy;
 #[path = "evidence/published.rs"]
@@ -29,9 +36,13 @@ mod keyless;
 mod proofs;
 #[path = "evidence/redaction.rs"]
 mod redaction;
+#[path = "evidence/resumed.rs"]
+mod resumed;
 #[path = "evidence/round_trip.rs"]
 mod round_trip;
 #[path = "evidence/sample.rs"]
 mod sample;
+#[path = "evidence/signers.rs"]
+mod signers;
 #[path = "support/sigstore.rs"]
 mod sigstore_stack;

@@ -7,12 +7,17 @@ mod auth;
 mod fault_proxy;
 #[path = "registry/faults.rs"]
 mod faults;
+#[path = "registry/hostile.rs"]
+mod hostile;
 #[path = "registry/interop.rs"]
 mod interop;
 #[path = "registry/referrers.rs"]
 mod referrers;
+#[expect(dead_code, reason = "the evidence tests use the rest of it")]
 #[path = "support/registry.rs"]
 mod registry_server;
+#[path = "support/tls.rs"]
+mod tls;
 #[path = "registry/transport.rs"]
 mod transport;
 

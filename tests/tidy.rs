@@ -49,10 +49,11 @@ const LAYERS: &[(&str, &str)] = &[
     ("trust", "error files limits"),
     ("evidence", "constraints digest error exit facts files limits recipe results snapshot trust yaml"),
     ("sign", "digest error evidence files limits trust ui"),
-    ("registry", "digest error limits"),
-    ("publish", "digest error evidence files limits recipe registry sign"),
+    ("registry", "digest error files limits"),
+    ("pull", "digest error evidence limits registry"),
+    ("publish", "digest error evidence files limits pull recipe registry sign"),
     ("policy", "digest error evidence files limits reason recipe snapshot yaml"),
-    ("verify", "constraints digest error evidence exit files limits policy reason recipe registry results snapshot trust ui yaml"),
+    ("verify", "constraints digest error evidence exit files limits policy pull reason recipe registry results snapshot trust ui yaml"),
 ];
 
 /// What must never be added to a line of [`LAYERS`], whatever else changes.
@@ -74,6 +75,7 @@ const CRATES: &[(&str, &[&str], &str)] = &[
     ("jpx_core", &["src/health/expression.rs"], "expressions are checked when they are compiled, in one place"),
     ("minijinja", &["src/results/markdown.rs"], "its formatter escapes every value"),
     ("quick_xml", &["src/facts/nvidia.rs"], "one reader of XML"),
+    ("tar", &["src/evidence/layout/"], "raw entries only; nothing is ever extracted to the names in a tar file"),
     ("quick_junit", &["src/results/junit.rs"], "one writer of JUnit"),
 ];
 

@@ -63,7 +63,8 @@ async fn pointers(server: &RegistryServer, signed: &Signed, folder: &Path) -> Ve
         let bundle = signed.root().join(format!("bundle-{number}"));
         seatrial::evidence::directory::write(&sample.bundle(), &bundle).expect("is written");
         let repository = format!("{}/team/evidence", server.address).parse().expect("a name");
-        let target = Target { repository, registry: registry.clone(), pointers: signed.root().join("published") };
+        let target =
+            Target { repository, tag: None, move_tag: false, registry: registry.clone(), pointers: signed.root().join("published") };
         let published = publish(&bundle, &signed.signer, &target).await.expect("is published");
         let text = std::fs::read_to_string(&published.pointer).expect("is there");
         all.push(Pointer::parse(&text, "pointer").expect("reads"));

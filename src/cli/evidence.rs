@@ -3,14 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use serde_json::json;
 
-use crate::cli::signing::SigningArgs;
-use crate::cli::{Cx, evidence_diff, evidence_digest, evidence_list, evidence_show, evidence_verify};
+use crate::cli::{Cx, evidence_diff, evidence_digest, evidence_list, evidence_show, evidence_verify, transport};
 use crate::error::Result;
 use crate::exit::Exit;
-use crate::publish::{self, Target};
-use crate::registry;
 use crate::sign;
 use crate::ui::Ui;
 
@@ -29,30 +25,17 @@ enum Command {
     Diff(evidence_diff::Args),
     Digest(evidence_digest::Args),
     /// Push a bundle, sign it, attach the signature, and write the pointer.
-    Publish(Box<Publish>),
+    Publish(Box<transport::Publish>),
+    /// Push a bundle and write its pointer; signs nothing.
+    Push(transport::Push),
+    /// Sign a bundle: in its directory, or where its pointer says that it is published.
+    Sign(Box<transport::Sign>),
+    /// Pack evidence with all its signatures as an OCI image layout, for where no registry is reached.
+    Pack(transport::Pack),
+    /// Unpack evidence to a bundle's directory, with a signature beside its files.
+    Unpack(transport::Unpack),
     /// Make a key pair: seatrial.key and seatrial.pub.
     Keygen(Keygen),
-}
-
-/// Push a bundle, sign it, attach the signature, and write the pointer.
-///
-/// What is there already is kept: publishing the same bundle again changes nothing.
-#[derive(Debug, clap::Args)]
-struct Publish {
-    /// The bundle's directory.
-    #[arg(value_name = "DIR")]
-    folder: PathBuf,
-    #[command(flatten)]
-    signing: SigningArgs,
-    /// The repository to push to, e.g. ghcr.io/example/evidence.
-    #[arg(long, env = "SEATRIAL_PUSH", value_name = "REPOSITORY")]
-    push: String,
-    /// The directory of the pointers.
-    #[arg(long, value_name = "DIR", default_value = "evidence")]
-    pointer_dir: PathBuf,
-    /// Talk plain HTTP to a registry on this machine.
-    #[arg(long, env = "SEATRIAL_PLAIN_HTTP")]
-    plain_http: bool,
 }
 
 /// Make a key pair: seatrial.key and seatrial.pub.
@@ -72,24 +55,13 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
         Command::List(args) => evidence_list::exec(&args, &cx.ui),
         Command::Diff(args) => evidence_diff::exec(args, &cx.ui).await,
         Command::Digest(args) => evidence_digest::exec(&args, &cx.ui),
-        Command::Publish(args) => publish(*args, &cx.ui).await,
+        Command::Publish(args) => transport::publish(*args, &cx.ui).await,
+        Command::Push(args) => transport::push(args, &cx.ui).await,
+        Command::Sign(args) => transport::sign(*args, &cx.ui).await,
+        Command::Pack(args) => transport::pack(args, &cx.ui).await,
+        Command::Unpack(args) => transport::unpack(args, &cx.ui).await,
         Command::Keygen(args) => keygen(&args, &cx.ui),
     }
-}
-
-async fn publish(args: Publish, ui: &Ui) -> Result<Exit> {
-    let signer = sign::Signer::new(&args.signing.options())?;
-    let registry = registry::Options { plain_http: args.plain_http, ..registry::Options::default() };
-    let target = Target { repository: args.push.parse()?, registry, pointers: args.pointer_dir };
-    ui.waiting(&format!("push to {}", target.repository));
-    let published = publish::publish(&args.folder, &signer, &target).await?;
-    ui.clear_live();
-    ui.line(format!("  pushed   {}@{}", target.repository, published.digest));
-    ui.line(format!("  signed   {}, signature {}", signer.describe(), published.signature));
-    ui.line(format!("  pointer  {}", published.pointer.display()));
-    ui.event("published", json!({"digest": published.digest, "contentDigest": published.content_digest, "signature": published.signature}));
-    ui.artefact(&published.pointer.display().to_string());
-    Ok(Exit::Ok)
 }
 
 fn keygen(args: &Keygen, ui: &Ui) -> Result<Exit> {

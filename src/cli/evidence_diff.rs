@@ -6,11 +6,11 @@ use serde::Serialize;
 
 use crate::cli::Format;
 use crate::cli::evidence_show::{number, word};
+use crate::cli::registry::RegistryArgs;
 use crate::error::{Error, Result};
 use crate::evidence::model::CheckRecord;
 use crate::evidence::{Evidence, RECIPE, SNAPSHOT};
 use crate::exit::Exit;
-use crate::registry;
 use crate::snapshot::Snapshot;
 use crate::snapshot::diff::{self, Drift};
 use crate::ui::{Ui, printable};
@@ -27,9 +27,8 @@ pub(crate) struct Args {
     /// The later bundle.
     #[arg(value_name = "AFTER")]
     after: String,
-    /// Talk plain HTTP to a registry on this machine.
-    #[arg(long, env = "SEATRIAL_PLAIN_HTTP")]
-    plain_http: bool,
+    #[command(flatten)]
+    registry: RegistryArgs,
     /// Exit with 1 if a verdict changed.
     #[arg(long)]
     fail_on_change: bool,
@@ -63,7 +62,7 @@ struct Differing {
 }
 
 pub(crate) async fn exec(args: Args, ui: &Ui) -> Result<Exit> {
-    let registry = registry::Options { plain_http: args.plain_http, ..registry::Options::default() };
+    let registry = args.registry.options();
     let (before, after) = (verify::open(&args.before, &registry).await?, verify::open(&args.after, &registry).await?);
     let found = differences(&before, &after)?;
     let text = match args.format {

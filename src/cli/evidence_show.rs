@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::cli::evidence_list::{aligned, signer};
+use crate::cli::registry::RegistryArgs;
 use crate::cli::{Format, evidence_aicr};
 use crate::error::{Context, Error, Result};
 use crate::evidence::{Evidence, Pointer};
 use crate::exit::Exit;
-use crate::registry;
 use crate::results::{Measurement, Verdict};
 use crate::ui::{Ui, printable};
 use crate::verify::{self, Opened};
@@ -27,9 +27,8 @@ pub(crate) struct Args {
     /// Show what the pointer says, and fetch nothing.
     #[arg(long)]
     offline: bool,
-    /// Talk plain HTTP to a registry on this machine.
-    #[arg(long, env = "SEATRIAL_PLAIN_HTTP")]
-    plain_http: bool,
+    #[command(flatten)]
+    registry: RegistryArgs,
     /// The form of the answer.
     #[arg(short = 't', long, value_enum, default_value = "text")]
     format: Format,
@@ -42,7 +41,7 @@ pub(crate) async fn exec(args: Args, ui: &Ui) -> Result<Exit> {
     let shown = if args.offline && !Path::new(&args.input).is_dir() {
         Shown { pointer: Some(pointer(&args.input)?), bundle: None }
     } else {
-        let registry = registry::Options { plain_http: args.plain_http, ..registry::Options::default() };
+        let registry = args.registry.options();
         let opened = verify::open(&args.input, &registry).await?;
         let evidence = opened.bundle.evidence()?;
         Shown { pointer: opened.pointer.clone(), bundle: Some((opened, evidence)) }

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use clap::ValueEnum;
 use serde_json::json;
 
+use crate::cli::registry::RegistryArgs;
 use crate::cli::{Cx, evidence_aicr};
 use crate::error::{Context, Error, Result};
 use crate::evidence::PublicKey;
 use crate::exit::Exit;
 use crate::policy::{Policy, form};
 use crate::reason::Reason;
-use crate::registry;
 use crate::ui::{Tone, Ui, printable};
 use crate::verify::{self, Expected, Request, Status, VerifyReport, VerifyReportList, Word, many, markdown};
 use crate::{files, limits, trust};
@@ -22,8 +22,8 @@ const USUAL_POLICY: &str = "evidence/policy.yaml";
 
 /// Verify evidence and its signatures, stage by stage.
 ///
-/// Nothing of the evidence is trusted before a signature that the policy, the key or the identity accepts was verified; a directory is
-/// verified without any network. Given a directory of pointers, or several references, all are verified side by side, and the highest exit
+/// Nothing of the evidence is trusted before a signature that the policy, the key or the identity accepts was verified; what lies
+/// on this machine is verified without any network. Given a directory of pointers, or several references, all are verified side by side, and the highest exit
 /// code counts.
 /// Exit codes: 0 verified, 1 the evidence records failures, 3 it is inconclusive, 10 unsigned, 11 the policy does not accept it, 12 too old
 /// or the recipe has moved on, 13 declared checks are missing, 20 wrong signature, 21 changed, 22 not what it claims to be.
@@ -32,8 +32,8 @@ const USUAL_POLICY: &str = "evidence/policy.yaml";
     after_help = "Examples:\n  seatrial evidence verify evidence/ --policy evidence/policy.yaml\n  seatrial evidence verify out/bundle --key seatrial.pub --explain\n  seatrial evidence verify oci://ghcr.io/example/evidence@sha256:… --certificate-identity alice@example.com --certificate-oidc-issuer https://accounts.google.com"
 )]
 pub(super) struct Verify {
-    /// Pointer files, directories of pointers, oci://host/repository@sha256:…, or a bundle's directory.
-    #[arg(value_name = "POINTER|oci://REF|DIR", required = true)]
+    /// Pointer files, directories of pointers, oci://host/repository@sha256:…, a bundle's directory, or an OCI layout as directory or tar file.
+    #[arg(value_name = "POINTER|oci://REF|DIR|TAR", required = true)]
     inputs: Vec<String>,
     #[command(flatten)]
     signers: Signers,
@@ -46,9 +46,8 @@ pub(super) struct Verify {
     /// Say what each stage covers, and what is not proven.
     #[arg(long)]
     explain: bool,
-    /// Talk plain HTTP to a registry on this machine.
-    #[arg(long, env = "SEATRIAL_PLAIN_HTTP")]
-    plain_http: bool,
+    #[command(flatten)]
+    registry: RegistryArgs,
     /// Write the report to standard output in this format.
     #[arg(short = 't', long, value_enum)]
     format: Option<Format>,
@@ -137,7 +136,7 @@ pub(super) async fn exec(args: Verify, cx: &Cx) -> Result<Exit> {
         Some(recipe) => Some(Arc::new(cx.read_recipe(recipe).await?.recipe)),
         None => None,
     };
-    let registry = registry::Options { plain_http: args.plain_http, ..registry::Options::default() };
+    let registry = args.registry.options();
     let root = trust::Root::with_files(&args.trusted_roots)?;
     let request = |input: String| Request {
         root: root.clone(),

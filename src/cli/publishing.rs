@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::cli::registry::RegistryArgs;
 use crate::cli::signing::SigningArgs;
 use crate::error::Result;
 use crate::evidence::redaction::Policy;
@@ -13,12 +14,18 @@ use crate::steps::Publishing;
 pub struct PublishArgs {
     #[command(flatten)]
     signing: SigningArgs,
-    /// The repository that takes the evidence, e.g. ghcr.io/example/evidence. Without --key it is signed by an identity token.
-    #[arg(long, value_name = "REPOSITORY", env = "SEATRIAL_PUSH")]
+    /// Sign nothing, whatever the environment offers: what is pushed is pending until `seatrial evidence sign` has finished it.
+    #[arg(long)]
+    no_sign: bool,
+    /// The repository that takes the evidence, e.g. ghcr.io/example/evidence, under a tag made of recipe and content digest, or the one that is named.
+    /// Without --key it is signed by an identity token.
+    #[arg(long, value_name = "REPOSITORY[:TAG]", env = "SEATRIAL_PUSH")]
     pub push: Option<String>,
-    /// Talk plain HTTP to a registry on this machine.
-    #[arg(long, env = "SEATRIAL_PLAIN_HTTP")]
-    plain_http: bool,
+    /// Move the tag, if it names something else.
+    #[arg(long)]
+    move_tag: bool,
+    #[command(flatten)]
+    registry: RegistryArgs,
     /// The folder under which the pointer file is written.
     #[arg(long, value_name = "DIR", default_value = "evidence", env = "SEATRIAL_POINTER_DIR")]
     pointer_dir: PathBuf,
@@ -40,7 +47,8 @@ impl PublishArgs {
     }
 
     fn signing(&self) -> Option<sign::Options> {
-        (self.signing.named() || self.push.is_some()).then(|| self.signing.options())
+        let wanted = self.signing.named() || self.push.is_some();
+        (wanted && !self.no_sign).then(|| self.signing.options())
     }
 
     /// Where evidence goes, with the bundle in this directory, or in the run's own.
@@ -52,7 +60,8 @@ impl PublishArgs {
             bundle,
             signing: self.signing(),
             push: self.push.clone(),
-            plain_http: self.plain_http,
+            registry: self.registry.options(),
+            move_tag: self.move_tag,
             pointers: self.pointer_dir.clone(),
             redaction: Some(Policy::read(&self.redaction)?),
         })

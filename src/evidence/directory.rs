@@ -1,15 +1,21 @@
 //! Reads and writes the directory form of a bundle: bounded, without following links, whole or not at all.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
 
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, fstat, openat};
 
+use crate::digest::{Digest, Hasher};
 use crate::error::{Context, Error, Kind, Result};
 use crate::evidence::SIGNATURE;
 use crate::evidence::bundle::{Bundle, Files};
+use crate::evidence::layout;
+use crate::evidence::oci::may_stay_on_disk;
+use crate::evidence::parcel::{Parcel, Part};
 use crate::{files, limits};
 
 /// Folders in folders; ours have one level.
@@ -24,20 +30,56 @@ pub struct Found {
     pub signature: Option<Vec<u8>>,
 }
 
+/// A file that stays on disk, opened once: what is read of it later is of the same file.
+#[derive(Clone, Debug)]
+pub struct Large {
+    /// The file.
+    pub file: Arc<File>,
+    /// Its size in bytes.
+    pub size: u64,
+    /// SHA-256 of its bytes.
+    pub digest: Digest,
+}
+
+/// What a bundle's directory holds, where large artifacts are not read into memory. Nothing of it is checked.
+#[derive(Clone, Debug, Default)]
+pub struct Opened {
+    /// The files by path, without large artifacts and the signature.
+    pub files: Files,
+    /// Large artifacts by path.
+    pub large: BTreeMap<String, Large>,
+    /// The local copy of the signature.
+    pub signature: Option<Vec<u8>>,
+}
+
 /// Reads every file of a directory.
 ///
 /// # Errors
 /// [`Kind::Usage`] if it is no directory; [`Kind::Integrity`] for links, devices and whatever is over the limits.
 pub fn read(folder: &Path) -> Result<Found> {
+    let walk = walk(folder, false)?;
+    Ok(Found { files: walk.files, signature: walk.signature })
+}
+
+/// Reads a directory, and leaves artifacts of more than [`limits::HELD_BYTES`] on disk.
+///
+/// # Errors
+/// As [`read`].
+pub fn open(folder: &Path) -> Result<Opened> {
+    let walk = walk(folder, true)?;
+    Ok(Opened { files: walk.files, large: walk.large, signature: walk.signature })
+}
+
+fn walk(folder: &Path, leave: bool) -> Result<Walk> {
     let shown = folder.display();
     // The folder itself may be reached through a link: the user named it.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = openat(CWD, folder, flags, Mode::empty())
         .map_err(|error| Error::usage(format!("{shown} is not a directory that can be read")).because(error))?;
-    let mut walk = Walk::default();
+    let mut walk = Walk { leave, ..Walk::default() };
     walk.folder(&root, "", 0).with_context(|| format!("read the bundle in {shown}"))?;
-    let signature = walk.files.remove(SIGNATURE);
-    Ok(Found { files: walk.files, signature })
+    walk.signature = walk.files.remove(SIGNATURE);
+    Ok(walk)
 }
 
 /// Writes a bundle to a directory of its own. A directory that already holds the same bundle is left as it is.
@@ -52,13 +94,50 @@ pub fn write(bundle: &Bundle, folder: &Path) -> Result<()> {
         }
         return Err(Error::usage(format!("{shown} already holds something else")).hint("name a directory that does not exist yet"));
     }
+    whole(folder, |partial| {
+        for (path, bytes) in bundle.files() {
+            files::write(&partial.join(path), bytes)?;
+        }
+        Ok(())
+    })
+}
+
+/// Writes a bundle, and perhaps its signature, to a directory of its own. One that already holds the same bundle is left as it is.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_parcel(parcel: &Parcel, signature: Option<&[u8]>, folder: &Path) -> Result<()> {
+    let shown = folder.display();
+    if folder.exists() {
+        if Parcel::open(folder).is_ok_and(|(there, _)| there.artifact() == parcel.artifact()) {
+            return Ok(());
+        }
+        return Err(Error::usage(format!("{shown} already holds something else")).hint("name a directory that does not exist yet"));
+    }
+    whole(folder, |partial| {
+        for (path, part) in parcel.parts() {
+            match part {
+                Part::Held(bytes) => files::write(&partial.join(path), bytes)?,
+                Part::Large(large) => {
+                    let (to, writing) = (partial.join(path), || format!("write {path}"));
+                    std::fs::create_dir_all(to.parent().unwrap_or(partial)).with_context(writing)?;
+                    let mut file = File::create_new(to).with_context(writing)?;
+                    std::io::copy(&mut layout::reader(large), &mut file).with_context(writing)?;
+                }
+            }
+        }
+        signature.map_or(Ok(()), |signature| write_signature(partial, signature))
+    })
+}
+
+/// Fills a directory under another name and renames it: whoever looks sees all of it or none.
+pub(super) fn whole(folder: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let shown = folder.display();
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).with_context(|| format!("make {}", parent.display()))?;
     let partial =
         tempfile::Builder::new().prefix(".seatrial-").tempdir_in(parent).with_context(|| format!("write below {}", parent.display()))?;
-    for (path, bytes) in bundle.files() {
-        files::write(&partial.path().join(path), bytes)?;
-    }
+    fill(partial.path())?;
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(partial.path(), mode).with_context(|| format!("write {shown}"))?;
     std::fs::rename(partial.path(), folder).with_context(|| format!("write {shown}"))?;
@@ -78,6 +157,10 @@ pub fn write_signature(folder: &Path, signature: &[u8]) -> Result<()> {
 #[derive(Default)]
 struct Walk {
     files: Files,
+    large: BTreeMap<String, Large>,
+    signature: Option<Vec<u8>>,
+    /// Whether large artifacts stay on disk.
+    leave: bool,
     bytes: u64,
     entries: usize,
 }
@@ -120,8 +203,14 @@ impl Walk {
         match FileType::from_raw_mode(about.st_mode) {
             FileType::Directory => self.folder(&file, &format!("{path}/"), depth + 1),
             FileType::RegularFile => {
-                let bytes = self.bounded(File::from(file), path)?;
-                self.files.insert(path.to_owned(), bytes);
+                let size = u64::try_from(about.st_size).unwrap_or_default();
+                if self.leave && may_stay_on_disk(path, size) {
+                    let large = self.summed(File::from(file), path)?;
+                    self.large.insert(path.to_owned(), large);
+                } else {
+                    let bytes = self.bounded(File::from(file), path)?;
+                    self.files.insert(path.to_owned(), bytes);
+                }
                 Ok(())
             }
             _ => Err(Error::new(Kind::Integrity, format!("{path} is neither a file nor a directory"))),
@@ -133,11 +222,32 @@ impl Walk {
         let limit = limit.min(limits::BUNDLE_BYTES - self.bytes);
         let mut bytes = Vec::new();
         file.take(limit + 1).read_to_end(&mut bytes).with_context(|| format!("read {path}"))?;
-        if bytes.len() as u64 > limit || self.files.len() > limits::BUNDLE_FILES {
+        self.count(bytes.len() as u64, limit, path)?;
+        Ok(bytes)
+    }
+
+    /// The digest of a file that is not kept in memory.
+    fn summed(&mut self, mut file: File, path: &str) -> Result<Large> {
+        let limit = limits::BUNDLE_FILE_BYTES.min(limits::BUNDLE_BYTES - self.bytes);
+        let (mut size, mut hasher, mut piece) = (0, Hasher::new(), vec![0; 1 << 16]);
+        loop {
+            let read = file.read(&mut piece).with_context(|| format!("read {path}"))?;
+            if read == 0 || size > limit {
+                break;
+            }
+            hasher.update(&piece[..read]);
+            size += read as u64;
+        }
+        self.count(size, limit, path)?;
+        Ok(Large { file: Arc::new(file), size, digest: hasher.finish() })
+    }
+
+    fn count(&mut self, size: u64, limit: u64, path: &str) -> Result<()> {
+        if size > limit || self.files.len() + self.large.len() > limits::BUNDLE_FILES {
             return Err(Error::new(Kind::Integrity, format!("with {path} there is more than a bundle may hold")));
         }
-        self.bytes += bytes.len() as u64;
-        Ok(bytes)
+        self.bytes += size;
+        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! `manifest.json`: every file of a bundle with its digest; its own SHA-256 is the content digest.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,15 @@ use crate::evidence::bundle::{Files, check_path};
 use crate::evidence::{MANIFEST, oci};
 use crate::limits;
 use crate::recipe::API_VERSION;
+
+/// Size and digest of files by path: all that an inventory wants to know of them.
+pub type Sums = BTreeMap<String, (u64, Digest)>;
+
+/// Size and digest of every file.
+#[must_use]
+pub fn sums(files: &Files) -> Sums {
+    files.iter().map(|(path, bytes)| (path.clone(), (bytes.len() as u64, Digest::of(bytes)))).collect()
+}
 
 /// The inventory of a bundle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -102,17 +111,24 @@ impl Manifest {
     /// # Errors
     /// [`Kind::Integrity`], naming every file that disagrees.
     pub fn check(&self, files: &Files) -> Result<()> {
+        self.check_sums(&sums(files))
+    }
+
+    /// The same for files that are not in memory.
+    ///
+    /// # Errors
+    /// As [`Manifest::check`].
+    pub fn check_sums(&self, files: &Sums) -> Result<()> {
         let listed: BTreeSet<&str> = self.files.iter().map(|entry| entry.path.as_str()).collect();
         let missing = self.files.iter().filter(|entry| !files.contains_key(&entry.path)).map(|entry| format!("{} is missing", entry.path));
         let extra =
             files.keys().filter(|path| *path != MANIFEST && !listed.contains(path.as_str())).map(|path| format!("{path} is not listed"));
         let changed = self.files.iter().filter_map(|entry| {
-            let bytes = files.get(&entry.path)?;
-            if bytes.len() as u64 != entry.size {
-                return Some(format!("{} has {} bytes instead of {}", entry.path, bytes.len(), entry.size));
+            let (size, digest) = files.get(&entry.path)?;
+            if *size != entry.size {
+                return Some(format!("{} has {size} bytes instead of {}", entry.path, entry.size));
             }
-            let seen = Digest::of(bytes);
-            (seen != entry.digest).then(|| format!("{} is {} instead of {}", entry.path, seen.short(), entry.digest.short()))
+            (*digest != entry.digest).then(|| format!("{} is {} instead of {}", entry.path, digest.short(), entry.digest.short()))
         });
         let wrong: Vec<String> = missing.chain(extra).chain(changed).collect();
         if wrong.is_empty() {

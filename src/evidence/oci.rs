@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use crate::digest::{Digest, canonical_json};
 use crate::error::{Error, Kind, Result};
 use crate::evidence::bundle::{Files, check_path};
+use crate::evidence::manifest::{Sums, sums};
 use crate::evidence::statement::PREDICATE_TYPE;
 use crate::limits;
 
@@ -43,6 +44,19 @@ pub struct Layer {
     pub digest: Digest,
     /// Its size in bytes.
     pub size: u64,
+}
+
+impl Layer {
+    /// True for large artifacts, of which nothing but manifests speak.
+    #[must_use]
+    pub fn may_stay_on_disk(&self) -> bool {
+        may_stay_on_disk(&self.path, self.size)
+    }
+}
+
+/// True for a file that need not be in memory to be signed, pushed or packed.
+pub(crate) fn may_stay_on_disk(path: &str, size: u64) -> bool {
+    path.starts_with("artifacts/") && size > limits::HELD_BYTES
 }
 
 #[derive(Serialize, Deserialize)]
@@ -93,9 +107,17 @@ pub fn media_type(path: &str) -> &'static str {
 /// # Errors
 /// Never in practice; the model always has a JSON form.
 pub fn artifact(files: &Files) -> Result<Document> {
-    let layers = files.iter().map(|(path, bytes)| {
+    artifact_of(&sums(files))
+}
+
+/// The manifest of a bundle of which only sizes and digests are known.
+///
+/// # Errors
+/// Never in practice; the model always has a JSON form.
+pub fn artifact_of(files: &Sums) -> Result<Document> {
+    let layers = files.iter().map(|(path, (size, digest))| {
         let annotations = BTreeMap::from([(TITLE.to_owned(), path.clone())]);
-        Descriptor { annotations, ..Descriptor::of(media_type(path), bytes) }
+        Descriptor { media_type: media_type(path).to_owned(), digest: digest.clone(), size: *size, annotations }
     });
     document(&Image {
         schema_version: 2,
@@ -140,6 +162,12 @@ fn parse(bytes: &[u8]) -> Result<Image> {
         return Err(Error::new(Kind::Schema, "it is not an OCI image manifest"));
     }
     Ok(image)
+}
+
+/// True if a manifest says that it is that of a bundle.
+#[must_use]
+pub fn is_bundle(bytes: &[u8]) -> bool {
+    parse(bytes).is_ok_and(|image| image.artifact_type.as_deref() == Some(ARTIFACT_TYPE))
 }
 
 /// The layers of a bundle's manifest, within the limits of a bundle.

@@ -28,8 +28,7 @@ pub struct Pointer {
     pub recipe: RecipeRef,
     /// Where the bundle is.
     pub bundle: BundleRef,
-    /// Its signatures, at least one.
-    #[schemars(length(min = 1))]
+    /// Its signatures; none while it waits to be signed.
     pub signatures: Vec<SignatureRef>,
     /// What the hardware is said to be.
     pub hardware: Hardware,
@@ -103,11 +102,14 @@ impl Pointer {
         if pointer.api_version != API_VERSION {
             return Err(wrong(format!("unknown apiVersion `{}`", pointer.api_version.escape_debug())));
         }
-        if pointer.signatures.is_empty() {
-            return Err(wrong("it names no signature".to_owned()));
-        }
         check_name(&pointer.recipe.name)?;
         Ok(pointer)
+    }
+
+    /// True while nobody has signed it.
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        self.signatures.is_empty()
     }
 
     /// Writes it.
@@ -186,7 +188,7 @@ mod tests {
         {
             assert_eq!(Pointer::parse(&yaml.replace(from, to), "p.yaml").expect_err(to).kind(), Kind::Schema, "{to}");
         }
-        let unsigned = Pointer { signatures: Vec::new(), ..pointer() };
-        assert_eq!(Pointer::parse(&unsigned.to_yaml().expect("has a form"), "p.yaml").expect_err("is refused").kind(), Kind::Schema);
+        let pending = Pointer { signatures: Vec::new(), ..pointer() };
+        assert!(Pointer::parse(&pending.to_yaml().expect("has a form"), "p.yaml").expect("reads").is_pending());
     }
 }

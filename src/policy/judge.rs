@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::digest::Digest;
 use crate::evidence::signer::{Certificate, SignedBy, Times};
-use crate::policy::{Certificates, Entry, Pattern, Policy, Revocation, Revoked, Who};
+use crate::policy::{Certificates, Entry, GITHUB_ISSUER, Pattern, Policy, Revocation, Revoked, Who};
 use crate::reason::{Reason, Said};
 
 /// A signature that was verified.
@@ -209,11 +209,12 @@ impl Certificates {
                 object(reason, seen, repository.to_string());
             }
         }
-        if self.own_source_only
-            && let Some(source) = &claims.source_repository
-            && !certificate.identity.strip_prefix(source.as_str()).is_some_and(|rest| rest.starts_with('/'))
-        {
-            object(Reason::OtherSource, source, "the repository of the workflow, as no other is named".to_owned());
+        if self.own_source_only && !certificate.is_of_its_own_source() {
+            object(
+                Reason::OtherSource,
+                &shown(&claims.source_repository),
+                "the workflow's own repository, as no other is named".to_owned(),
+            );
         }
         if let Some(refs) = &self.source_refs
             && !refs.iter().any(|pattern| claims.source_ref.as_deref().is_some_and(|seen| pattern.matches(seen)))
@@ -232,6 +233,17 @@ impl Certificates {
             object(Reason::OtherRunner, &shown(&claims.runner_environment), format!("runner {runner}"));
         }
         Objections { related: related || alike, all }
+    }
+}
+
+impl Certificate {
+    /// True if the repository that was built is the one that holds the workflow. A person has neither; a workflow of GitHub's whose
+    /// certificate does not say what was built could have been called by anyone.
+    fn is_of_its_own_source(&self) -> bool {
+        match &self.claims.source_repository {
+            Some(source) => self.identity.strip_prefix(source.as_str()).is_some_and(|rest| rest.starts_with('/')),
+            None => self.issuer != GITHUB_ISSUER,
+        }
     }
 }
 

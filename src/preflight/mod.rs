@@ -9,7 +9,7 @@ pub use findings::{Findings, Line, Status};
 use crate::checks::probe;
 use crate::cluster::{Access, Cluster, Missing, Place, scratch};
 use crate::error::{Context, Kind, Result};
-use crate::registry::{Options, Registry};
+use crate::registry::{Reference, Registry};
 use crate::sign::Signer;
 use crate::snapshot::Snapshot;
 use crate::steps::{self, Inputs, Publishing};
@@ -126,8 +126,10 @@ async fn registry_line(publishing: &Publishing, ui: &Ui) -> Line {
         return Line::new("registry", Status::NotTried, "nothing is pushed without --push");
     };
     ui.waiting(&format!("{repository} to say whether we may push"));
-    let options = Options { plain_http: publishing.plain_http, ..Options::default() };
-    let asked = async { Registry::open(&repository.parse()?, &options)?.check_push().await };
+    let asked = async {
+        let reference: Reference = repository.parse()?;
+        Registry::open(&reference.repository, &publishing.registry)?.check_push().await
+    };
     match asked.await {
         Ok(()) => Line::new("registry", Status::Ok, format!("{repository} lets us push")),
         Err(error) => Line::of("registry", &error.context(format!("ask {repository} whether we may push"))),

@@ -1,18 +1,17 @@
-//! Credentials from docker's configuration, and what a registry's challenge makes of them.
+//! What a registry's challenge makes of the credentials for it.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use docker_credential::{CredentialRetrievalError, DockerCredential};
+use docker_credential::DockerCredential;
 use reqwest::header::{CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::{Method, Url};
 use serde::Deserialize;
 use tokio::sync::OnceCell;
 
+use super::credentials::Sources;
 use super::http::{Call, Failure, Reply};
 use super::{Registry, Repository};
 use crate::error::{Error, Kind, Result};
@@ -29,10 +28,8 @@ pub(super) enum Access {
 
 /// What is known about getting into a registry.
 pub(super) struct Auth {
-    /// The folder with `config.json`, if one was named.
-    folder: Option<PathBuf>,
-    /// The name of the registry in the configuration.
-    key: String,
+    sources: Sources,
+    repository: Repository,
     /// Looked up at the first challenge: a public registry needs none, and a helper may ask the user.
     credential: OnceCell<Option<DockerCredential>>,
     /// Headers that were accepted.
@@ -40,8 +37,8 @@ pub(super) struct Auth {
 }
 
 impl Auth {
-    pub(super) fn new(repository: &Repository, folder: Option<PathBuf>) -> Self {
-        Self { folder, key: repository.credential_key().to_owned(), credential: OnceCell::new(), accepted: Mutex::default() }
+    pub(super) fn new(repository: &Repository, sources: Sources) -> Self {
+        Self { sources, repository: repository.clone(), credential: OnceCell::new(), accepted: Mutex::default() }
     }
 
     /// The header that was accepted last.
@@ -56,40 +53,16 @@ impl Auth {
 
     async fn credential(&self) -> Result<Option<&DockerCredential>> {
         let find = || async {
-            let (folder, key) = (self.folder.clone(), self.key.clone());
+            let (sources, repository) = (self.sources.clone(), self.repository.clone());
             // Reads a file and may run a helper program.
-            let found = tokio::task::spawn_blocking(move || find(folder, &key));
+            let found = tokio::task::spawn_blocking(move || sources.find(&repository));
             match tokio::time::timeout(limits::REGISTRY_READ, found).await {
                 Ok(Ok(found)) => found,
                 Ok(Err(error)) => Err(Error::internal("look for registry credentials").because(error)),
-                Err(_) => Err(Error::new(Kind::Timeout, format!("the credential helper for {} does not answer", self.key))),
+                Err(_) => Err(Error::new(Kind::Timeout, format!("the credential helper for {} does not answer", self.repository.registry))),
             }
         };
         self.credential.get_or_try_init(find).await.map(Option::as_ref)
-    }
-}
-
-/// Looks a registry up in docker's configuration; none is no error.
-fn find(folder: Option<PathBuf>, key: &str) -> Result<Option<DockerCredential>> {
-    let folder = folder
-        .or_else(|| std::env::var_os("DOCKER_CONFIG").filter(|value| !value.is_empty()).map(PathBuf::from))
-        .or_else(|| std::env::home_dir().map(|home| home.join(".docker")));
-    let Some(path) = folder.map(|folder| folder.join("config.json")) else { return Ok(None) };
-    let file = match File::open(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::usage(format!("read registry credentials from {}", path.display())).because(error)),
-    };
-    match docker_credential::get_credential_from_reader(std::io::BufReader::new(file), key) {
-        Ok(credential) => Ok(Some(credential)),
-        Err(CredentialRetrievalError::NoCredentialConfigured) => Ok(None),
-        // The protocol's way to say that a helper knows nothing of this registry.
-        Err(CredentialRetrievalError::HelperFailure { stdout, .. }) if stdout.contains("credentials not found") => Ok(None),
-        // The error's own text can hold what a helper printed: it is not repeated.
-        Err(CredentialRetrievalError::HelperFailure { helper, .. }) => {
-            Err(Error::new(Kind::Denied, format!("{helper} gives no credentials for {key}")).hint(format!("docker login {key}")))
-        }
-        Err(error) => Err(Error::usage(format!("read credentials for {key} from {}", path.display())).because(error)),
     }
 }
 
@@ -139,7 +112,6 @@ impl Registry {
         let doing = format!("get a token for {} from {}", self.repository, url.host_str().unwrap_or_default());
         let actions = if access == Access::Push { "pull,push" } else { "pull" };
         let scope = format!("repository:{}:{actions}", self.repository.repository);
-        let form: Vec<u8>;
         let mut authorization = None;
         let call = if let Some(DockerCredential::IdentityToken(identity)) = credential {
             let mut fields = Url::parse("form:").map_err(|error| Error::internal("make a form").because(error))?;
@@ -147,9 +119,9 @@ impl Registry {
                 .query_pairs_mut()
                 .extend_pairs([("grant_type", "refresh_token"), ("client_id", "seatrial"), ("scope", &scope), ("refresh_token", identity)])
                 .extend_pairs(service.map(|service| ("service", service)));
-            form = fields.query().unwrap_or_default().into();
+            let form = fields.query().unwrap_or_default().to_owned();
             let call = Call::new(&doing, Method::POST, url, access);
-            Call { body: &form, ..call }.header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            Call { body: form.into(), ..call }.header(CONTENT_TYPE, "application/x-www-form-urlencoded")
         } else {
             url.query_pairs_mut().append_pair("scope", &scope).extend_pairs(service.map(|service| ("service", service)));
             if let Some(DockerCredential::UsernamePassword(user, password)) = credential {

@@ -1,15 +1,20 @@
 //! One request to a registry: credentials, bounded answers, retries, and which kind of error a status is.
 
 use std::error::Error as StdError;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Client, Method, Response, StatusCode, Url};
 use serde::Deserialize;
+use tokio_util::bytes::Bytes;
 
 use super::Registry;
 use super::auth::Access;
+use super::reach::refusal;
+use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Kind, Result};
 use crate::limits;
 
@@ -26,17 +31,29 @@ pub(super) struct Call<'a> {
     /// Headers apart from credentials and length.
     pub(super) headers: Vec<(HeaderName, String)>,
     /// The body; empty for none.
-    pub(super) body: &'a [u8],
+    pub(super) body: Bytes,
     /// The most bytes that a successful answer may have.
     pub(super) limit: u64,
     /// Statuses apart from 2xx that are an answer, not an error.
     pub(super) answers: &'static [StatusCode],
+    /// Where the body of a successful answer goes instead of into memory.
+    pub(super) into: Option<&'a File>,
 }
 
 impl<'a> Call<'a> {
     /// A request without headers and body that answers with little.
     pub(super) fn new(doing: &'a str, method: Method, url: Url, access: Access) -> Self {
-        Self { doing, method, url, access, headers: Vec::new(), body: &[], limit: limits::REGISTRY_ANSWER_BYTES, answers: &[] }
+        Self {
+            doing,
+            method,
+            url,
+            access,
+            headers: Vec::new(),
+            body: Bytes::new(),
+            limit: limits::REGISTRY_ANSWER_BYTES,
+            answers: &[],
+            into: None,
+        }
     }
 
     /// Adds a header.
@@ -46,7 +63,7 @@ impl<'a> Call<'a> {
     }
 }
 
-/// An answer, read whole.
+/// An answer, read to its end.
 pub(super) struct Reply {
     /// The status.
     pub(super) status: StatusCode,
@@ -54,8 +71,10 @@ pub(super) struct Reply {
     pub(super) url: Url,
     /// The headers.
     pub(super) headers: HeaderMap,
-    /// The body; that of an error is cut at [`limits::REGISTRY_ANSWER_BYTES`].
+    /// The body; that of an error is cut at [`limits::REGISTRY_ANSWER_BYTES`]. Empty if it went into a file.
     pub(super) body: Vec<u8>,
+    /// Size and digest of what went into a file.
+    pub(super) filed: Option<(u64, Digest)>,
 }
 
 impl Reply {
@@ -139,25 +158,52 @@ impl Registry {
             request = request.header(AUTHORIZATION, authorization);
         }
         if !call.body.is_empty() {
-            request = request.body(call.body.to_vec());
+            // A handle, not a copy: trying again costs nothing.
+            request = request.body(call.body.clone());
         } else if call.method != Method::GET && call.method != Method::HEAD {
             // Some registries want it even when there is nothing.
             request = request.header(CONTENT_LENGTH, 0);
         }
         let response = request.send().await.map_err(|error| self.broken(call, error))?;
         let (status, url, headers) = (response.status(), response.url().clone(), response.headers().clone());
-        let body = self.read(call, response).await?;
-        Ok(Reply { status, url, headers, body })
+        let (body, filed) = match call.into {
+            Some(file) if status.is_success() => (Vec::new(), Some(self.read_into(call, response, file).await?)),
+            _ => (self.read(call, response).await?, None),
+        };
+        Ok(Reply { status, url, headers, body, filed })
+    }
+
+    /// Reads a body into a file from its beginning, in pieces as they come.
+    async fn read_into(&self, call: &Call<'_>, mut response: Response, file: &File) -> Result<(u64, Digest), Failure> {
+        let too_long = || self.too_long(call, call.limit);
+        if response.content_length().is_some_and(|length| length > call.limit) {
+            return Err(too_long());
+        }
+        let failed = |error: std::io::Error| Failure::from(Error::new(Kind::Io, format!("{}: write it down", call.doing)).because(error));
+        // An earlier try may have left something.
+        file.set_len(0).map_err(failed)?;
+        let (mut size, mut hasher) = (0, Hasher::new());
+        while let Some(piece) = response.chunk().await.map_err(|error| self.broken(call, error))? {
+            if size + piece.len() as u64 > call.limit {
+                return Err(too_long());
+            }
+            file.write_all_at(&piece, size).map_err(failed)?;
+            hasher.update(&piece);
+            size += piece.len() as u64;
+        }
+        Ok((size, hasher.finish()))
+    }
+
+    fn too_long(&self, call: &Call<'_>, limit: u64) -> Failure {
+        let message = format!("{}: {} answers with more than the {limit} bytes there should be", call.doing, self.repository.registry);
+        Error::new(Kind::Integrity, message).into()
     }
 
     /// Reads a body; one that is longer than allowed is refused, if possible before a byte of it is taken.
     async fn read(&self, call: &Call<'_>, mut response: Response) -> Result<Vec<u8>, Failure> {
         let success = response.status().is_success();
         let limit = if success { call.limit } else { limits::REGISTRY_ANSWER_BYTES };
-        let too_long = || {
-            let message = format!("{}: {} answers with more than the {limit} bytes there should be", call.doing, self.repository.registry);
-            Failure::from(Error::new(Kind::Integrity, message))
-        };
+        let too_long = || self.too_long(call, limit);
         let body = call.method != Method::HEAD;
         if success && body && response.content_length().is_some_and(|length| length > limit) {
             return Err(too_long());
@@ -224,6 +270,11 @@ impl Registry {
         // Upload addresses can carry tokens in their query.
         let error = error.without_url();
         let (doing, registry) = (call.doing, &self.repository.registry);
+        if let Some(refused) = refusal(&error) {
+            return Error::new(Kind::Unavailable, format!("{doing}: {registry} {refused}"))
+                .hint("if you trust where it leads, name the registry that is there")
+                .into();
+        }
         if error.is_timeout() {
             let message = format!("{doing}: {registry} does not answer in time");
             return Error::new(Kind::Timeout, message).because(error).hint("try again, or look at the way to the registry").into();
@@ -233,7 +284,9 @@ impl Registry {
         }
         if distrusted(&error) {
             let error = Error::new(Kind::Unavailable, format!("{doing}: the certificate of {registry} is not trusted")).because(error);
-            return error.hint("for a certificate authority of your own, name its certificate in SSL_CERT_FILE").into();
+            return error
+                .hint("for a certificate authority of your own, name its certificate with --registry-ca, or in SSL_CERT_FILE")
+                .into();
         }
         let connect = error.is_connect();
         let message =

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName};
 use reqwest::{Method, StatusCode};
+use tokio_util::bytes::Bytes;
 
 use super::Registry;
 use super::auth::Access;
@@ -19,6 +20,10 @@ pub(super) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// A list of manifests.
 pub(super) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
+/// Everything that a tag can name: Docker's own types too, which registries hide from those who do not ask for them.
+const ANY_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
+    application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json, */*;q=0.1";
+
 impl Registry {
     /// Puts a manifest under its digest, or under a tag, and gives its digest.
     ///
@@ -32,7 +37,7 @@ impl Registry {
         };
         let doing = format!("put manifest {reference} into {}", self.repository);
         let call = Call::new(&doing, Method::PUT, self.url("manifests", reference)?, Access::Push).header(CONTENT_TYPE, media_type);
-        let reply = self.call(&Call { body: bytes, ..call }).await?;
+        let reply = self.call(&Call { body: Bytes::copy_from_slice(bytes), ..call }).await?;
         match reply.header(HeaderName::from_static("docker-content-digest")) {
             Some(stored) if stored != digest.as_str() => {
                 let message = format!("{doing}: the registry stored {} and we sent {digest}", stored.escape_debug());
@@ -64,6 +69,17 @@ impl Registry {
         Ok(Digest::of(&self.manifest(&doing, tag, &[]).await?.unwrap_or_default()))
     }
 
+    /// Finds what a tag names now, of any type; none if there is no such tag.
+    ///
+    /// # Errors
+    /// What the registry or the way to it is wrong with.
+    pub async fn tagged_as(&self, tag: &str) -> Result<Option<Digest>> {
+        let doing = format!("look up the tag {} in {}", valid_tag(tag)?, self.repository);
+        let call = Call::new(&doing, Method::GET, self.url("manifests", tag)?, Access::Push).header(ACCEPT, ANY_MANIFEST);
+        let reply = self.call(&Call { limit: limits::MANIFEST_BYTES, answers: &[StatusCode::NOT_FOUND], ..call }).await?;
+        Ok(reply.status.is_success().then(|| Digest::of(&reply.body)))
+    }
+
     /// Fetches a manifest by digest or tag; none if the status is one of `answers`.
     pub(super) async fn manifest(&self, doing: &str, reference: &str, answers: &'static [StatusCode]) -> Result<Option<Vec<u8>>> {
         let call =
@@ -73,7 +89,8 @@ impl Registry {
     }
 }
 
-fn valid_tag(tag: &str) -> Result<&str> {
+/// Accepts a tag that registries accept.
+pub(super) fn valid_tag(tag: &str) -> Result<&str> {
     static TAG: LazyLock<Regex> = LazyLock::new(|| Regex::new("^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$").expect("a valid pattern"));
     if TAG.is_match(tag) {
         return Ok(tag);

@@ -2,33 +2,41 @@
 //!
 //! The only module that opens a socket to a registry. It knows nothing of bundles or signatures: bytes in, bytes out.
 
+pub(crate) mod addresses;
 mod auth;
 mod blobs;
+mod credentials;
 mod http;
 mod manifests;
+mod reach;
 mod referrers;
 mod repository;
 
 use std::fmt;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
-use reqwest::{Client, Url};
+use reqwest::{Certificate, Client, Url};
 
 pub(crate) use http::distrusted;
-pub use repository::Repository;
+pub use repository::{Reference, Repository};
 
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::limits;
 
 /// How a registry is reached.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Talk plain HTTP instead of TLS; only a registry on this machine may be talked to so.
     pub plain_http: bool,
-    /// The folder with docker's `config.json`, where credentials come from; default `$DOCKER_CONFIG`, else `~/.docker`.
+    /// Talk plain HTTP to any registry: what is pushed, and the credentials for it, go over the network in the clear.
+    pub insecure_plain_http: bool,
+    /// A file with certificates in PEM form, of authorities that are trusted besides the usual ones.
+    pub authority: Option<PathBuf>,
+    /// The one folder whose `config.json` credentials come from; otherwise the files of podman and docker that the environment names.
     pub docker_config: Option<PathBuf>,
     /// How long the registry may keep silent.
     pub read_timeout: Duration,
@@ -36,7 +44,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { plain_http: false, docker_config: None, read_timeout: limits::REGISTRY_READ }
+        Self { plain_http: false, insecure_plain_http: false, authority: None, docker_config: None, read_timeout: limits::REGISTRY_READ }
     }
 }
 
@@ -49,6 +57,8 @@ pub struct Registry {
     pull: Client,
     /// Follows none, so that what is pushed goes to the registry that was named.
     push: Client,
+    /// Keeps it from leading us where it must not.
+    guard: Arc<reach::Guard>,
     read_timeout: Duration,
     auth: auth::Auth,
 }
@@ -62,30 +72,51 @@ impl Registry {
         // The fields are public: a name that was put together by hand is checked here.
         let repository: Repository = repository.to_string().parse()?;
         let local = is_loopback(&repository.registry);
-        if options.plain_http && !local {
+        if options.plain_http && !options.insecure_plain_http && !local {
             return Err(Error::usage(format!(
                 "plain HTTP to {} would send what is pushed over the network in the clear",
                 repository.registry
             ))
-            .hint("--plain-http is for registries on this machine; leave it out to use TLS"));
+            .hint("--plain-http is for registries on this machine; leave it out to use TLS, or say --insecure-plain-http if you mean it"));
         }
-        let scheme = if options.plain_http { "http" } else { "https" };
+        let plain = options.plain_http || options.insecure_plain_http;
+        let scheme = if plain { "http" } else { "https" };
         let base = format!("{scheme}://{}/v2/{}/", repository.api_host(), repository.repository);
         let base = Url::parse(&base).map_err(|error| Error::usage(format!("`{repository}` gives no address")).because(error))?;
+        let authorities = options.authority.as_deref().map(certificates).transpose()?.unwrap_or_default();
+        let guard = Arc::new(reach::Guard::new(&base));
         let client = |redirects: Policy| {
             let builder = Client::builder()
                 .user_agent(concat!("seatrial/", env!("CARGO_PKG_VERSION")))
                 .connect_timeout(limits::CONNECT)
                 .read_timeout(options.read_timeout)
                 .redirect(redirects)
-                .referer(false);
+                .dns_resolver(Arc::new(reach::Resolver(guard.clone())))
+                .tls_certs_merge(authorities.clone())
+                .referer(false)
+                // Digests are of the bytes as they come; unpacked, a few of them could be any number.
+                .no_gzip()
+                .no_brotli()
+                .no_deflate()
+                .no_zstd();
             // A proxy could not reach this machine's own addresses.
             let builder = if local { builder.no_proxy() } else { builder };
             builder.build().map_err(|error| Error::internal(format!("prepare TLS for {}", repository.registry)).because(error))
         };
-        let (pull, push) = (client(Policy::custom(follow_without_downgrade))?, client(Policy::none())?);
-        let auth = auth::Auth::new(&repository, options.docker_config.clone());
-        Ok(Self { base, pull, push, read_timeout: options.read_timeout, auth, repository })
+        let follows = guard.clone();
+        let (pull, push) = (client(Policy::custom(move |attempt| follows.follow(attempt)))?, client(Policy::none())?);
+        let sources = match &options.docker_config {
+            Some(folder) => credentials::Sources::folder(folder),
+            None => credentials::Sources::of(|name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)),
+        };
+        let auth = auth::Auth::new(&repository, sources);
+        Ok(Self { base, pull, push, guard, read_timeout: options.read_timeout, auth, repository })
+    }
+
+    /// The repository.
+    #[must_use]
+    pub fn repository(&self) -> &Repository {
+        &self.repository
     }
 
     /// The address of something in the repository, e.g. `manifests/latest`.
@@ -102,10 +133,17 @@ impl fmt::Debug for Registry {
     }
 }
 
-/// Follows up to ten redirects, none from TLS to plain HTTP. Credentials are not sent to another host (reqwest drops them).
-fn follow_without_downgrade(attempt: reqwest::redirect::Attempt<'_>) -> reqwest::redirect::Action {
-    let downgrade = attempt.url().scheme() != "https" && attempt.previous().iter().any(|url| url.scheme() == "https");
-    if downgrade || attempt.previous().len() > 10 { attempt.stop() } else { attempt.follow() }
+/// Reads certificates in PEM form.
+fn certificates(path: &Path) -> Result<Vec<Certificate>> {
+    let reading = || format!("read the certificates in {}", path.display());
+    let bytes = crate::files::read(path, limits::DOCUMENT_BYTES).with_context(reading)?;
+    let found = Certificate::from_pem_bundle(&bytes).map_err(|error| Error::usage(reading()).because(error))?;
+    if found.is_empty() {
+        return Err(
+            Error::usage(format!("{} holds no certificate", path.display())).hint("it must have blocks -----BEGIN CERTIFICATE-----")
+        );
+    }
+    Ok(found)
 }
 
 /// Whether a host, with or without port, is this machine by its name alone.

@@ -1,5 +1,6 @@
 //! Referrers: manifests that name another one as their subject, listed by the registry or, where it cannot, in a tag that clients keep.
 
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -114,7 +115,7 @@ impl Registry {
     /// The registry's own list, all pages; none if it has no referrers API.
     async fn listed(&self, doing: &str, subject: &Digest) -> Result<Option<Vec<Digest>>> {
         let mut url = self.url("referrers", subject.as_str())?;
-        let mut all = Vec::new();
+        let (mut all, mut seen) = (Vec::new(), BTreeSet::new());
         for page in 0..limits::REFERRER_PAGES {
             let call = Call::new(doing, Method::GET, url.clone(), Access::Pull).header(ACCEPT, INDEX);
             let answers = if page == 0 { NO_API } else { &[] };
@@ -122,11 +123,8 @@ impl Registry {
             if !reply.status.is_success() {
                 return Ok(None);
             }
-            for digest in digests(doing, &index(doing, &reply.body)?)? {
-                if !all.contains(&digest) {
-                    all.push(digest);
-                }
-            }
+            let listed = digests(doing, &index(doing, &reply.body)?)?;
+            all.extend(listed.into_iter().filter(|digest| seen.insert(digest.clone())));
             let Some(next) = reply.header(LINK).and_then(next) else { return Ok(Some(all)) };
             url = reply.url.join(next).ok().filter(|url| url.origin() == self.base.origin()).ok_or_else(|| {
                 Error::new(Kind::Schema, format!("{doing}: the next page `{}` is not in this registry", next.escape_debug()))
@@ -189,11 +187,11 @@ fn index(doing: &str, bytes: &[u8]) -> Result<Value> {
 
 /// The digests in an index. Entries with another digest algorithm are passed over: they cannot be ours.
 fn digests(doing: &str, index: &Value) -> Result<Vec<Digest>> {
-    let mut found = Vec::new();
+    let (mut found, mut seen) = (Vec::new(), BTreeSet::new());
     for entry in index["manifests"].as_array().into_iter().flatten() {
         let text = entry["digest"].as_str().ok_or_else(|| Error::new(Kind::Schema, format!("{doing}: an entry has no digest")))?;
-        match text.parse() {
-            Ok(digest) if found.contains(&digest) => {}
+        match text.parse::<Digest>() {
+            Ok(digest) if !seen.insert(digest.clone()) => {}
             Ok(digest) => found.push(digest),
             Err(_) => tracing::debug!("{doing}: passed over {}", text.escape_debug()),
         }

@@ -1,4 +1,4 @@
-//! The name of a repository in a registry, by the grammar of the distribution specification.
+//! The names of a repository in a registry, and of a manifest in it, by the grammar of the distribution specification.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,6 +6,8 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use super::manifests::valid_tag;
+use crate::digest::Digest;
 use crate::error::{Error, Result};
 
 /// A repository in a registry, written `host[:port]/path`.
@@ -23,9 +25,9 @@ impl Repository {
         if self.registry == "docker.io" { "registry-1.docker.io" } else { &self.registry }
     }
 
-    /// The name under which docker keeps the registry's credentials.
-    pub(super) fn credential_key(&self) -> &str {
-        if self.registry == "docker.io" { "https://index.docker.io/v1/" } else { &self.registry }
+    /// The names under which docker and podman keep the registry's credentials.
+    pub(super) fn credential_keys(&self) -> Vec<&str> {
+        if self.registry == "docker.io" { vec!["https://index.docker.io/v1/", "docker.io"] } else { vec![&self.registry] }
     }
 }
 
@@ -54,6 +56,44 @@ impl FromStr for Repository {
             Some(parts) => Ok(Self { registry: parts[1].to_owned(), repository: parts[2].to_owned() }),
             None => Err(Error::usage(format!("`{}` is not the name of a repository in a registry", text.escape_debug())).hint(hint(text))),
         }
+    }
+}
+
+/// A repository, and perhaps a tag in it, written `host[:port]/path[:tag]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    /// The repository.
+    pub repository: Repository,
+    /// The tag, if one is named.
+    pub tag: Option<String>,
+}
+
+impl FromStr for Reference {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        // A colon before the last slash belongs to the port, one after a digest's algorithm to the digest.
+        match text.rsplit_once(':') {
+            Some((name, tag)) if name.contains('/') && !name.contains('@') && !tag.contains('/') => {
+                Ok(Self { repository: name.parse()?, tag: Some(valid_tag(tag)?.to_owned()) })
+            }
+            _ => Ok(Self { repository: text.parse()?, tag: None }),
+        }
+    }
+}
+
+impl Repository {
+    /// Reads `host[:port]/path@sha256:…`. A tag can be moved, so it names nothing that could be verified.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`](crate::error::Kind::Usage) if it is anything else.
+    pub fn pinned(reference: &str) -> Result<(Self, Digest)> {
+        let Some((repository, digest)) = reference.split_once('@') else {
+            return Err(Error::usage(format!("oci://{} names no digest", reference.escape_debug()))
+                .hint("write oci://host/repository@sha256:…; a tag can be moved to something else"));
+        };
+        let digest = digest.parse().map_err(|error: Error| Error::usage("the reference names no digest").because(error))?;
+        Ok((repository.parse()?, digest))
     }
 }
 
@@ -121,8 +161,34 @@ mod tests {
     }
 
     #[test]
+    fn a_tag_is_told_from_a_port_and_from_a_digest() {
+        for (name, repository, tag) in [
+            ("127.0.0.1:5000/team/evidence", "127.0.0.1:5000/team/evidence", None),
+            ("127.0.0.1:5000/team/evidence:v1", "127.0.0.1:5000/team/evidence", Some("v1")),
+            ("ghcr.io/a:latest", "ghcr.io/a", Some("latest")),
+            ("[::1]:5000/a:x_1.2-3", "[::1]:5000/a", Some("x_1.2-3")),
+        ] {
+            let read: Reference = name.parse().expect(name);
+            assert_eq!((read.repository.to_string().as_str(), read.tag.as_deref()), (repository, tag));
+        }
+        let digest = Digest::of(b"");
+        for wrong in ["ghcr.io/a:", "ghcr.io/a:.x", "a:b", "ghcr.io:5000", &format!("ghcr.io/a@{digest}"), "https://ghcr.io/a:v1"] {
+            assert_eq!(wrong.parse::<Reference>().expect_err(wrong).kind(), Kind::Usage, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_pinned_reference_wants_a_digest() {
+        for wrong in ["host:5000/a:v1", "host:5000/a", "host:5000/a@sha256:00", "@", "a@b@c"] {
+            assert_eq!(Repository::pinned(wrong).expect_err(wrong).kind(), Kind::Usage, "{wrong}");
+        }
+        let digest = Digest::of(b"");
+        assert_eq!(Repository::pinned(&format!("host:5000/a@{digest}")).expect("reads").1, digest);
+    }
+
+    #[test]
     fn docker_hub_is_asked_at_its_api_and_its_credentials_are_found_under_their_old_name() {
         let hub: Repository = "docker.io/library/x".parse().expect("a name");
-        assert_eq!((hub.api_host(), hub.credential_key()), ("registry-1.docker.io", "https://index.docker.io/v1/"));
+        assert_eq!((hub.api_host(), hub.credential_keys()[0]), ("registry-1.docker.io", "https://index.docker.io/v1/"));
     }
 }

@@ -1,6 +1,5 @@
 //! Where documents come from and go to: a file, `-`, `https://…`, `cm://namespace/name`.
 
-mod addresses;
 mod config_map;
 mod web;
 #[cfg(test)]

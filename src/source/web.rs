@@ -11,9 +11,9 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::{Action, Attempt, Policy};
 use reqwest::{Client, StatusCode, Url};
 
-use super::addresses::{host, is_private_by_name, is_public};
 use crate::error::{Error, Kind, Result};
 use crate::limits;
+use crate::registry::addresses::{host, is_private_by_name, is_public, proxies};
 use crate::registry::distrusted;
 use crate::ui::printable;
 
@@ -169,13 +169,6 @@ impl Resolve for Guard {
             }
         })
     }
-}
-
-/// Hosts of the proxies that the environment names.
-fn proxies() -> Vec<String> {
-    let named = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"].into_iter().filter_map(|name| std::env::var(name).ok());
-    let url = |text: String| if text.contains("://") { Url::parse(&text) } else { Url::parse(&format!("http://{text}")) };
-    named.filter_map(|text| url(text).ok()).map(|url| host(&url).to_owned()).collect()
 }
 
 fn judge(status: StatusCode, from: &str, doing: &str) -> Result<()> {

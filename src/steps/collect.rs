@@ -10,11 +10,10 @@ use crate::evidence::redaction::Policy;
 use crate::evidence::{Bundle, Inputs as BundleInputs, Redaction, directory};
 use crate::publish::{self, Target};
 use crate::recipe::API_VERSION;
-use crate::registry::Options;
 use crate::results::{Counts, Outcome, RecipeRef, Report, Scope};
 use crate::sign::Signer;
 use crate::snapshot::Hardware;
-use crate::steps::{Fact, Inputs, RunFacts, State, Step, StepCx, no_gpus, no_tests};
+use crate::steps::{Fact, Inputs, Publishing, RunFacts, State, Step, StepCx, no_gpus, no_tests};
 use crate::{files, limits};
 
 /// The key of a run's pseudonyms, in its directory.
@@ -49,26 +48,30 @@ async fn run(cx: &StepCx<'_>) -> Result<Outcome> {
     let mut words = vec![format!("bundle {}", folder.display()), format!("sha256:{}…", bundle.content_digest().short())];
     let publishing = &cx.inputs.publishing;
     match (&publishing.signing, &publishing.push) {
-        (Some(signing), Some(repository)) => {
-            cx.ui.waiting(&format!("{repository} to take the bundle and its signature"));
-            let target = Target {
-                repository: repository.parse()?,
-                registry: Options { plain_http: publishing.plain_http, ..Options::default() },
-                pointers: publishing.pointers.clone(),
-            };
-            let published = publish::publish(&folder, &Signer::new(signing)?, &target).await?;
+        (Some(signing), Some(reference)) => {
+            cx.ui.waiting(&format!("{reference} to take the bundle and its signature"));
+            let published = publish::publish(&folder, &Signer::new(signing)?, &target(publishing, reference)?).await?;
             words.extend(["pushed".to_owned(), "signed".to_owned(), format!("pointer {}", published.pointer.display())]);
+        }
+        (None, Some(reference)) => {
+            cx.ui.waiting(&format!("{reference} to take the bundle"));
+            let published = publish::publish_unsigned(&folder, &target(publishing, reference)?).await?;
+            words.extend(["pushed".to_owned(), "not signed yet".to_owned(), format!("pointer {}", published.pointer.display())]);
         }
         (Some(signing), None) => {
             publish::sign(&folder, &Signer::new(signing)?).await?;
             words.push("signed".to_owned());
         }
-        (None, Some(_)) => return Err(Error::usage("--push needs a signer: unsigned evidence is worth nothing to others")),
         (None, None) => words.push("unsigned (no --key)".to_owned()),
     }
     let files: Vec<String> = bundle.files().keys().cloned().collect();
     let count = files.len();
     Ok(Outcome::pass(words.join(" · ")).seen("files", files, count).asserted(count, count))
+}
+
+fn target(publishing: &Publishing, reference: &str) -> Result<Target> {
+    let target = Target::new(reference.parse()?, publishing.registry.clone(), publishing.pointers.clone());
+    Ok(Target { move_tag: publishing.move_tag, ..target })
 }
 
 /// A directory that the user named is never emptied by us.

@@ -30,6 +30,7 @@ use crate::error::{Error, Result};
 use crate::evidence::redaction::Policy;
 use crate::pods::PodOptions;
 use crate::recipe::{Allocation, LoadedRecipe};
+use crate::registry;
 use crate::results::{Artifact, Outcome, StepResult, TestResult};
 use crate::snapshot::{Hardware, Snapshot};
 use crate::ui::Ui;
@@ -134,10 +135,12 @@ pub struct Publishing {
     pub signing: Option<sign::Options>,
     /// The bundle's directory; `bundle` in the run directory otherwise.
     pub bundle: Option<PathBuf>,
-    /// The repository to push to, `host/name`; none pushes nothing.
+    /// The repository to push to, `host/name[:tag]`; none pushes nothing.
     pub push: Option<String>,
-    /// Talk plain HTTP to a registry on the loopback interface.
-    pub plain_http: bool,
+    /// How the registry is reached.
+    pub registry: registry::Options,
+    /// Move the tag, if it names something else.
+    pub move_tag: bool,
     /// The folder under which pointers are written.
     pub pointers: PathBuf,
     /// What the bundle may hold; the policy `minimal` otherwise.

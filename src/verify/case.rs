@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::evidence::bundle::Files;
 use crate::evidence::signer::{SignedBy, Times};
 use crate::evidence::statement::Statement;
-use crate::evidence::{Evidence, Pointer};
+use crate::evidence::{Evidence, Layout, Pointer};
 use crate::policy::{Opinion, Policy};
 use crate::reason::{Reason, Said};
 use crate::recipe::Recipe;
@@ -50,6 +50,8 @@ pub(super) struct Judged {
 pub(super) enum Place {
     /// In a directory on this machine.
     Directory(std::path::PathBuf),
+    /// In an OCI layout.
+    Layout(Box<Layout>),
     /// In a registry, under a digest.
     Registry(Repository, Digest),
 }

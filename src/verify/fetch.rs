@@ -1,17 +1,11 @@
 //! Stage 2: gets the bundle's files and the signatures, checked against the digests under which they were asked for.
 
-use futures::{StreamExt, TryStreamExt, stream};
-
 use crate::digest::Digest;
-use crate::error::{Context, Kind, Result};
-use crate::evidence::bundle::Files;
+use crate::error::Result;
 use crate::evidence::{directory, oci};
-use crate::limits;
+use crate::pull;
 use crate::registry::{Registry, Repository};
 use crate::verify::case::{Candidate, Case, Finding, Place};
-
-/// Files that are fetched side by side: enough to hide the round trips, few enough for a small registry.
-const PARALLEL: usize = 4;
 
 pub(super) async fn run(case: &mut Case) -> Result<Finding> {
     match case.place.take() {
@@ -26,6 +20,17 @@ pub(super) async fn run(case: &mut Case) -> Result<Finding> {
             case.files = Some(found.files);
             Ok(Finding::Ok(said))
         }
+        Some(Place::Layout(layout)) => {
+            let files = layout.files()?;
+            if !case.integrity_only() {
+                case.candidates.extend(layout.signatures().into_iter().map(|found| candidate(&found.manifest.digest, found.bytes)));
+            }
+            let bytes: usize = files.values().map(Vec::len).sum();
+            let said = format!("{} files, {}, {} from an OCI layout", files.len(), size(bytes), count(case.candidates.len()));
+            case.artifact = Some(layout.digest().clone());
+            case.files = Some(files);
+            Ok(Finding::Ok(said))
+        }
         Some(Place::Registry(repository, digest)) => from_registry(case, &repository, digest).await,
         None => Err(crate::error::Error::internal("an earlier stage left no place")),
     }
@@ -33,16 +38,13 @@ pub(super) async fn run(case: &mut Case) -> Result<Finding> {
 
 async fn from_registry(case: &mut Case, repository: &Repository, digest: Digest) -> Result<Finding> {
     let registry = Registry::open(repository, &case.request.registry)?;
-    let manifest = registry.get_manifest(&digest).await?;
-    let registry = &registry;
-    let files: Files = stream::iter(oci::layers(&manifest)?)
-        .map(|layer| async move { Ok::<_, crate::error::Error>((layer.path, registry.get_blob(&layer.digest, layer.size).await?)) })
-        .buffered(PARALLEL)
-        .try_collect()
-        .await?;
+    let files = pull::files(&registry, &digest).await?;
     let bytes: usize = files.values().map(Vec::len).sum();
     if !case.integrity_only() {
-        case.candidates = signatures(case, registry, &digest).await?;
+        let named = case.pointer.iter().flat_map(|pointer| &pointer.signatures);
+        let named: Vec<Digest> = named.map(|signature| signature.digest.clone()).collect();
+        let attached = pull::signatures(&registry, &digest, &named).await?;
+        case.candidates = attached.into_iter().map(|found| candidate(&found.digest, found.bytes)).collect();
     }
     let said = format!("{} files, {}, {} from {repository}", files.len(), size(bytes), count(case.candidates.len()));
     case.artifact = Some(digest);
@@ -50,39 +52,9 @@ async fn from_registry(case: &mut Case, repository: &Repository, digest: Digest)
     Ok(Finding::Ok(said))
 }
 
-/// Every signature that the pointer names or the registry lists. One that cannot be had is left out: others may do.
-async fn signatures(case: &Case, registry: &Registry, subject: &Digest) -> Result<Vec<Candidate>> {
-    let named: Vec<Digest> =
-        case.pointer.iter().flat_map(|pointer| &pointer.signatures).map(|signature| signature.digest.clone()).collect();
-    let listed = match registry.referrers(subject).await {
-        // The pointer's own signatures may do without the list.
-        Err(_) if !named.is_empty() => Vec::new(),
-        listed => listed?,
-    };
-    let mut digests = named;
-    digests.extend(listed);
-    let mut seen = std::collections::BTreeSet::new();
-    digests.retain(|digest| seen.insert(digest.clone()));
-    digests.truncate(limits::SIGNATURES);
-    let mut candidates = Vec::new();
-    for digest in digests {
-        match signature(registry, subject, &digest).await {
-            Ok(Some(bytes)) => candidates.push(Candidate { name: format!("signature {}", digest.short()), bytes }),
-            Ok(None) => {}
-            // Anyone who may push can attach rubbish; it must not hide a good signature.
-            Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Schema | Kind::Integrity) => {
-                candidates.push(Candidate { name: format!("signature {}", digest.short()), bytes: Vec::new() });
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(candidates)
-}
-
-async fn signature(registry: &Registry, subject: &Digest, digest: &Digest) -> Result<Option<Vec<u8>>> {
-    let manifest = registry.get_manifest(digest).await.context("get a signature")?;
-    let Some(layer) = oci::signature_layer(&manifest, subject)? else { return Ok(None) };
-    Ok(Some(registry.get_blob(&layer.digest, layer.size).await.context("get a signature")?))
+/// A signature; without bytes if it could not be had, which another may make up for.
+fn candidate(digest: &Digest, bytes: Vec<u8>) -> Candidate {
+    Candidate { name: format!("signature {}", digest.short()), bytes }
 }
 
 fn count(signatures: usize) -> String {

@@ -27,7 +27,7 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 
 use crate::error::Result;
-use crate::evidence::{Evidence, PublicKey};
+use crate::evidence::{Evidence, Layout, PublicKey};
 use crate::exit::Exit;
 use crate::policy::Policy;
 use crate::reason::Reason;
@@ -43,7 +43,7 @@ pub use report::{Claimed, SignatureReport, StageReport, Status, Time, VerifiedFa
 /// What to verify, and against what.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// A pointer file, `oci://host/repository@sha256:…`, or a bundle's directory.
+    /// A pointer file, `oci://host/repository@sha256:…`, a bundle's directory, or an OCI layout as directory or tar file.
     pub input: String,
     /// Who must have signed.
     pub expected: Expected,
@@ -231,9 +231,9 @@ pub async fn verify(request: Request) -> Verification {
 }
 
 /// The kinds of input, told apart by their form.
-#[derive(Clone, Debug)]
 enum Input {
     Pointer(PathBuf),
     Oci(String),
     Directory(PathBuf),
+    Layout(PathBuf, Box<Layout>),
 }

@@ -4,6 +4,7 @@ use crate::error::{Error, Kind, Result};
 use crate::evidence::PublicKey;
 use crate::evidence::sigstore::{Claim, Envelope};
 use crate::evidence::statement::Statement;
+use crate::ui::printable;
 use crate::verify::Request;
 use crate::verify::case::{Candidate, Case, Finding, Signed};
 
@@ -13,8 +14,7 @@ pub(super) fn run(case: &mut Case) -> Result<Finding> {
     }
     let keys: Vec<PublicKey> = case.request.expected.keys().into_iter().cloned().collect();
     if case.candidates.is_empty() {
-        return Err(Error::new(Kind::Unsigned, "there is no signature")
-            .hint("sign and publish it: seatrial evidence publish DIR --key KEY --push REPOSITORY"));
+        return Err(unsigned(case));
     }
     let mut wrong: Option<Error> = None;
     let mut foreign = Vec::new();
@@ -46,6 +46,18 @@ pub(super) fn run(case: &mut Case) -> Result<Finding> {
         Some(error) if error.kind() == Kind::Signature || foreign.is_empty() => Err(error),
         // Whose it is decides the next stage; it cannot be verified without their key.
         _ => Ok(Finding::NotRun(format!("signed with {}, which is not at hand", foreign.join(", ")))),
+    }
+}
+
+/// The error of a bundle that nobody has signed, with what its owner does next.
+fn unsigned(case: &Case) -> Error {
+    let error = Error::new(Kind::Unsigned, "there is no signature");
+    match &case.pointer {
+        Some(pointer) if pointer.is_pending() => error.hint(format!(
+            "the pointer is pending; sign what it names: seatrial evidence sign {} --key KEY",
+            printable(&case.request.input)
+        )),
+        _ => error.hint("sign and publish it: seatrial evidence publish DIR --key KEY --push REPOSITORY"),
     }
 }
 

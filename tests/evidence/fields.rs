@@ -13,7 +13,7 @@ use seatrial::verify::{Verification, Word};
 use serde_json::{Value, json};
 
 use crate::registry_server::{Flavour, RegistryServer};
-use crate::sample::{Sample, Signed, verify_with};
+use crate::sample::{Sample, verify_with};
 
 /// Fields of a pointer that nothing authenticates, as docs/threat-model.md lists them. They are never shown as verified.
 const UNAUTHENTICATED: &[&str] =
@@ -143,7 +143,7 @@ async fn every_field_of_a_pointer_is_checked_or_never_shown_as_verified() {
     let signed = Sample::good().signed();
     let registry = Options { plain_http: true, docker_config: Some("/nonexistent".into()), ..Options::default() };
     let repository = format!("{}/team/evidence", server.address).parse().expect("a name");
-    let target = Target { repository, registry, pointers: signed.root().join("evidence") };
+    let target = Target { repository, tag: None, move_tag: false, registry, pointers: signed.root().join("evidence") };
     let published = publish(&signed.bundle(), &signed.signer, &target).await.expect("is published");
     let text = std::fs::read_to_string(&published.pointer).expect("is there");
     let pointer = Pointer::parse(&text, "pointer").expect("reads");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use seatrial::digest::Digest;
 use seatrial::evidence::signer::{Certificate, Claims, SignedBy, Times};
-use seatrial::evidence::{Pointer, directory};
+use seatrial::evidence::{Parcel, Pointer, directory};
 use seatrial::policy::{Policy, Vote};
 use seatrial::publish::push;
 use seatrial::reason::Reason;
@@ -196,7 +196,7 @@ async fn a_signature_that_the_registry_withholds_is_missed_where_a_pointer_names
     let options = Options { plain_http: true, docker_config: Some("/nonexistent".into()), ..Options::default() };
     let registry = Registry::open(&format!("{}/team/evidence", server.address).parse().expect("a name"), &options).expect("opens");
     let bundle = Sample::good().bundle();
-    push(&bundle, &registry).await.expect("is pushed");
+    push(&Parcel::of(&bundle).expect("a parcel"), &registry, "forged", true).await.expect("is pushed");
     let pointer = Pointer {
         bundle: seatrial::evidence::pointer::BundleRef {
             repository: format!("{}/team/evidence", server.address),
@@ -383,6 +383,9 @@ fn an_identity_of_a_flag_lets_no_other_repository_call_its_workflow() {
     own.claims.source_repository = Some("https://github.com/acme/shared".to_owned());
     assert_eq!(judged(&exact, &[own.clone()], "any", None), []);
     assert_eq!(judged(&exact, &[certificate()], "any", None), [Reason::OtherSource]);
+    own.claims.source_repository = None;
+    assert_eq!(judged(&exact, &[own.clone()], "any", None), [Reason::OtherSource], "it does not say who called it");
+    own.claims.source_repository = Some("https://github.com/acme/shared".to_owned());
     let regex = flags(Pattern::regex(r"https://github\.com/acme/shared/.*").expect("a pattern"));
     assert_eq!(judged(&regex, &[own.clone()], "any", None), []);
     own.identity = format!("https://evil.example/{WORKFLOW}");

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use seatrial::digest::Digest;
-use seatrial::evidence::{Pointer, oci};
+use seatrial::evidence::{Parcel, Pointer, oci};
 use seatrial::publish::{Published, Target, publish, push};
 use seatrial::registry::{Options, Registry};
 use seatrial::results::Outcome;
@@ -14,8 +14,8 @@ use crate::sample::{Sample, Signed, ended, verify_with};
 
 fn target(server: &RegistryServer, signed: &Signed) -> Target {
     let registry = Options { plain_http: true, docker_config: Some("/nonexistent".into()), ..Options::default() };
-    let repository = format!("{}/team/evidence", server.address).parse().expect("a name");
-    Target { repository, registry, pointers: signed.root().join("evidence") }
+    let reference = format!("{}/team/evidence", server.address).parse().expect("a name");
+    Target::new(reference, registry, signed.root().join("evidence"))
 }
 
 fn open(target: &Target) -> Registry {
@@ -67,7 +67,7 @@ async fn publishing_again_changes_nothing() {
     let again = publish(&signed.bundle(), &signed.signer, &target).await.expect("is published");
     assert_eq!(again, first);
     assert_eq!(std::fs::read(&first.pointer).expect("is there"), pointer);
-    assert_eq!(open(&target).referrers(&first.digest).await.expect("a list"), [first.signature]);
+    assert_eq!(open(&target).referrers(&first.digest).await.expect("a list"), [first.signature.expect("is signed")]);
 }
 
 #[tokio::test]
@@ -100,7 +100,8 @@ async fn an_unsigned_artifact_is_unsigned_and_rubbish_beside_a_signature_does_no
     let target = target(&server, &signed);
     let registry = open(&target);
     let bundle = Sample::good().bundle();
-    let digest = push(&bundle, &registry).await.expect("is pushed");
+    let parcel = Parcel::of(&bundle).expect("a parcel");
+    let digest = push(&parcel, &registry, "v1", false).await.expect("is pushed");
     let input = format!("oci://{}@{digest}", target.repository);
     assert_eq!(ends(&input, &signed).await, ("signature".to_owned(), 10));
 
@@ -131,7 +132,7 @@ async fn what_is_no_evidence_and_what_is_not_there_ends_in_fetch() {
     let (target, published) = published(&server, &signed).await;
     let at = |digest: &Digest| format!("oci://{}@{digest}", target.repository);
     assert_eq!(ends(&at(&published.digest), &signed).await, ("results".to_owned(), 1), "failed evidence is published and says so");
-    assert_eq!(ends(&at(&published.signature), &signed).await, ("fetch".to_owned(), 22));
+    assert_eq!(ends(&at(published.signature.as_ref().expect("is signed")), &signed).await, ("fetch".to_owned(), 22));
     assert_eq!(ends(&at(&Digest::of(b"nothing")), &signed).await.0, "fetch");
     drop(server);
     let verification = verify_with(&at(&published.digest), signed.key()).await;
@@ -159,4 +160,37 @@ async fn oras_restores_the_bundle_byte_for_byte() {
     assert!(restored.signature.is_none());
     std::fs::copy(signed.bundle().join(seatrial::evidence::SIGNATURE), out.join(seatrial::evidence::SIGNATURE)).expect("is copied");
     assert_eq!(ends(&out.display().to_string(), &signed).await, (String::new(), 0));
+}
+
+#[tokio::test]
+async fn a_signature_as_cosign_lists_it_is_found_and_a_lost_entry_loses_nothing() {
+    let Some(server) = RegistryServer::start(Flavour::NoReferrers) else { return };
+    let signed = Sample::good().signed();
+    let target = target(&server, &signed);
+    let registry = open(&target);
+    let parcel = Parcel::of(&Sample::good().bundle()).expect("a parcel");
+    let digest = push(&parcel, &registry, "v1", false).await.expect("is pushed");
+    let input = format!("oci://{}@{digest}", target.repository);
+    let bytes = std::fs::read(signed.bundle().join(seatrial::evidence::SIGNATURE)).expect("is there");
+    registry.push_blob(&Digest::of(&bytes), &bytes).await.expect("is pushed");
+    // Neither the manifest nor the list says what it is, but for the layer.
+    let (empty, kind) = ("application/vnd.oci.empty.v1+json", "application/vnd.dev.sigstore.bundle.v0.3+json");
+    let manifest = serde_json::json!({
+        "schemaVersion": 2, "mediaType": oci::MANIFEST_TYPE, "config": {"mediaType": empty, "digest": Digest::of(oci::EMPTY), "size": 2},
+        "layers": [{"mediaType": kind, "digest": Digest::of(&bytes), "size": bytes.len()}],
+        "subject": {"mediaType": oci::MANIFEST_TYPE, "digest": digest, "size": parcel.artifact().bytes.len()},
+    })
+    .to_string();
+    let attached = registry.put_manifest(manifest.as_bytes(), oci::MANIFEST_TYPE, None).await.expect("is put");
+    let (index, tag) = ("application/vnd.oci.image.index.v1+json", format!("sha256-{}", digest.hex()));
+    let entry = serde_json::json!({"mediaType": oci::MANIFEST_TYPE, "digest": attached, "size": manifest.len(), "artifactType": empty});
+    let list =
+        |entries: &[&serde_json::Value]| serde_json::json!({"schemaVersion": 2, "mediaType": index, "manifests": entries}).to_string();
+    registry.put_manifest(list(&[&entry]).as_bytes(), index, Some(&tag)).await.expect("is put");
+    assert_eq!(ends(&input, &signed).await, (String::new(), 0));
+
+    let published = publish(&signed.bundle(), &signed.signer, &target).await.expect("is published");
+    registry.put_manifest(list(&[]).as_bytes(), index, Some(&tag)).await.expect("another client overwrites the list");
+    assert_eq!(ends(&input, &signed).await, ("signature".to_owned(), 10));
+    assert_eq!(ends(&published.pointer.display().to_string(), &signed).await, (String::new(), 0));
 }

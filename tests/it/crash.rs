@@ -49,9 +49,10 @@ async fn a_run_that_is_killed_at_five_moments_goes_on_each_time_and_comes_to_the
         proxy.seen();
         seen("step-finished", "intent")
     });
-    proxy.inject(Rule::new(Fault::Silence).on("PUT", "/manifests/").times(1));
-    run.until("a manifest to be pushed", || {
-        proxy.seen().iter().any(|request| request.method == "PUT" && request.path.contains("/manifests/")).then_some(())
+    // The bundle's manifest is put under a tag, the signature's under its digest.
+    proxy.inject(Rule::new(Fault::Silence).on("PUT", "/manifests/sha256:").times(1));
+    run.until("the signature's manifest to be pushed", || {
+        proxy.seen().iter().any(|request| request.method == "PUT" && request.path.contains("/manifests/sha256:")).then_some(())
     });
     run.kill();
     let signature = std::fs::read(place.path("out/bundle/signature.sigstore.json")).expect("it was signed");

@@ -41,6 +41,10 @@ pub(crate) enum Fault {
     FlipBit,
     /// The server answers; the body is longer than it should be, and so says its length.
     Longer,
+    /// An answer that never ends.
+    Endless,
+    /// The same, one byte after another, so far apart.
+    Drip(Duration),
     /// Nothing is ever answered.
     Silence,
     /// The server answers; a header is left out.
@@ -213,6 +217,17 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
             let response =
                 headers.into_iter().fold(Response::builder().status(status), |response, (name, value)| response.header(name, value));
             Ok(response.body(full(body))?)
+        }
+        Some(Fault::Endless) => {
+            let pieces = futures::stream::repeat_with(|| Ok(Frame::data(Bytes::from_static(&[b' '; 4096]))));
+            Ok(Response::new(StreamBody::new(pieces).boxed_unsync()))
+        }
+        Some(Fault::Drip(apart)) => {
+            let pieces = futures::stream::unfold((), move |()| async move {
+                tokio::time::sleep(apart).await;
+                Some((Ok::<_, BoxError>(Frame::data(Bytes::from_static(b" "))), ()))
+            });
+            Ok(Response::new(StreamBody::new(pieces).boxed_unsync()))
         }
         Some(Fault::Cut) => Err("cut".into()),
         Some(Fault::Silence) => std::future::pending().await,

@@ -10,7 +10,7 @@ pub(crate) struct RegistryServer {
     child: Child,
     /// Host and port.
     pub(crate) address: String,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// Which registry, and how it behaves.
@@ -62,9 +62,25 @@ impl RegistryServer {
             command
         };
         let child = command.stdin(Stdio::null()).stdout(to_log()).stderr(to_log()).spawn().expect("the registry starts");
-        let mut server = Self { child, address: String::new(), _folder: folder };
+        let mut server = Self { child, address: String::new(), folder };
         server.address = server.await_address(&log);
         Some(server)
+    }
+
+    /// Has Docker's registry delete what has no tag, which it can only while it does not run; it has another address then.
+    pub(crate) fn collect_garbage(&mut self) {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("it ends");
+        let program = program("docker-registry").expect("it ran");
+        let config = self.folder.path().join("config.yml");
+        let collected = Command::new(&program).args(["garbage-collect", "--delete-untagged"]).arg(&config).output().expect("it runs");
+        assert!(collected.status.success(), "{}", String::from_utf8_lossy(&collected.stderr));
+        let log = self.folder.path().join("log-again");
+        let to_log = || Stdio::from(File::options().create(true).append(true).open(&log).expect("a log file"));
+        let mut command = Command::new(&program);
+        command.arg("serve").arg(config).env("OTEL_TRACES_EXPORTER", "none").stdin(Stdio::null()).stdout(to_log()).stderr(to_log());
+        self.child = command.spawn().expect("the registry starts");
+        self.address = self.await_address(&log);
     }
 
     /// Waits until the registry has said where it listens.

@@ -82,6 +82,12 @@ impl Envelope {
         &self.claim
     }
 
+    /// What it says that was signed. Nothing of it is proven.
+    #[must_use]
+    pub fn stated(&self) -> &[u8] {
+        self.dsse.payload.as_bytes()
+    }
+
     /// Verifies the signature alone, without what logs and clocks say of it, and hands out what was signed.
     ///
     /// # Errors

@@ -1,11 +1,11 @@
-//! Which addresses a document on the web may come from: public ones, and those that the user gave by name.
+//! Which addresses are on the public internet, by number and by name.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use reqwest::Url;
 
 /// True for addresses of the public internet: not this machine, not a private network, not a cloud's metadata service.
-pub(super) fn is_public(address: IpAddr) -> bool {
+pub(crate) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
         IpAddr::V6(address) => match embedded(address) {
@@ -44,14 +44,21 @@ fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
 }
 
 /// The host of an address, without the brackets of IPv6.
-pub(super) fn host(url: &Url) -> &str {
+pub(crate) fn host(url: &Url) -> &str {
     url.host_str().unwrap_or_default().trim_matches(['[', ']'])
 }
 
 /// True if a host, by its name alone, is not on the public internet; names that only a resolver knows are not looked up.
-pub(super) fn is_private_by_name(host: &str) -> bool {
+pub(crate) fn is_private_by_name(host: &str) -> bool {
     let host = host.trim_end_matches('.');
     host == "localhost" || host.ends_with(".localhost") || host.parse().is_ok_and(|address| !is_public(address))
+}
+
+/// Hosts of the proxies that the environment names.
+pub(crate) fn proxies() -> Vec<String> {
+    let named = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"].into_iter().filter_map(|name| std::env::var(name).ok());
+    let url = |text: String| if text.contains("://") { Url::parse(&text) } else { Url::parse(&format!("http://{text}")) };
+    named.filter_map(|text| url(text).ok()).map(|url| host(&url).to_owned()).collect()
 }
 
 #[cfg(test)]
