@@ -1,6 +1,4 @@
-//! What holds for every file: layering, size, first line, and the few things that must be nowhere.
-//!
-//! Each failure says how to fix it.
+//! What holds for every file: layering, size, first line, and the few things that must be nowhere. Each failure says how to fix it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -8,8 +6,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Which modules each module may use: the picture in `src/lib.rs` as a table. `cli` and `main` put everything together.
-///
-/// `verify`, and later `policy` and `gate`, must work without a cluster: keep `cluster`, `checks`, `steps` and `sign` out of their lines.
 const LAYERS: &[(&str, &str)] = &[
     ("error", "exit"),
     ("exit", ""),
@@ -454,24 +450,21 @@ fn injections(lines: &[&str]) -> Vec<usize> {
 
 /// Lines of code, without comments and text, that a condition holds for.
 fn lines_of_code(within: &str, condition: impl Fn(&str) -> bool) -> Vec<String> {
-    let mut findings = Vec::new();
-    for (path, source) in sources().into_iter().filter(|(path, _)| path.starts_with(within)) {
-        for (number, line) in code(&source).lines().enumerate().filter(|(_, line)| condition(line)) {
-            findings.push(format!("{path}:{}: {}", number + 1, line.trim()));
-        }
-    }
-    findings
+    let sources = sources().into_iter().filter(|(path, _)| path.starts_with(within));
+    lines(sources.map(|(path, source)| (path, code(&source))), condition)
 }
 
 /// Lines of any file that a condition holds for.
 fn lines_where(wanted: impl Fn(&str) -> bool, condition: impl Fn(&str) -> bool) -> Vec<String> {
-    let mut findings = Vec::new();
-    for (path, text) in files().into_iter().filter(|(path, _)| wanted(path)) {
-        for (number, line) in text.lines().enumerate().filter(|(_, line)| condition(line)) {
-            findings.push(format!("{path}:{}: {}", number + 1, line.trim()));
-        }
-    }
-    findings
+    lines(files().into_iter().filter(|(path, _)| wanted(path)), condition)
+}
+
+fn lines(texts: impl Iterator<Item = (String, String)>, condition: impl Fn(&str) -> bool) -> Vec<String> {
+    let found = |(path, text): (String, String)| {
+        let found = text.lines().enumerate().filter(|(_, line)| condition(line));
+        found.map(|(number, line)| format!("{path}:{}: {}", number + 1, line.trim())).collect::<Vec<String>>()
+    };
+    texts.flat_map(found).collect()
 }
 
 /// True if a path can begin after this text; `"$folder"` before it makes it the rest of one.

@@ -77,8 +77,8 @@ pub(super) fn between(evidence: &Recipe, today: &Recipe) -> Result<Drift> {
     let mut changes: Vec<Change> = changed
         .map(|input| Change {
             input: input.clone(),
-            was: was.get(input).map(|value| short(value)),
-            is: is.get(input).map(|value| short(value)),
+            was: was.get(input).map(short),
+            is: is.get(input).map(short),
             material: is_material(input),
         })
         .collect();

@@ -299,7 +299,7 @@ fn a_github_signer_is_bound_to_its_repository_ref_trigger_and_workflow() {
         issuer: "https://accounts.google.com".to_owned(),
         claims: Claims::default(),
     };
-    assert_eq!(judged(&policy, &[stranger.clone()], "h100-eks", None), [Reason::SignerUnknown]);
+    assert_eq!(judged(&policy, std::slice::from_ref(&stranger), "h100-eks", None), [Reason::SignerUnknown]);
     assert_eq!(judged(&policy, &[stranger, certificate()], "h100-eks", None), [], "a stranger's signature beside a good one does no harm");
 }
 
@@ -338,7 +338,7 @@ signers:
         (of("https://kubernetes.io/namespaces/ci/serviceaccounts/signer2", k8s), vec![Reason::SignerLooksAlike]),
     ];
     for (certificate, expected) in cases {
-        assert_eq!(judged(&policy, &[certificate.clone()], "any", None), expected, "{}", certificate.identity);
+        assert_eq!(judged(&policy, std::slice::from_ref(&certificate), "any", None), expected, "{}", certificate.identity);
     }
 }
 
