@@ -229,12 +229,15 @@ async fn every_changed_blob_of_a_layout_is_found_and_a_lost_signature_is_no_secr
     }
 }
 
+/// Changes a layout in a directory.
+type Spoil<'a> = &'a dyn Fn(&Path);
+
 #[tokio::test]
 async fn a_hostile_folder_is_refused() {
     let signed = Sample::good().signed();
     let artifact = Sample::good().bundle().artifact().expect("a manifest").digest;
     let blob = |folder: &Path| folder.join("blobs/sha256").join(artifact.hex());
-    let spoil: [(&str, &dyn Fn(&Path)); 6] = [
+    let spoil: [(&str, Spoil); 6] = [
         ("a linked blob", &|folder| {
             std::fs::rename(blob(folder), folder.join("moved")).expect("is moved");
             std::os::unix::fs::symlink(folder.join("moved"), blob(folder)).expect("is made");
