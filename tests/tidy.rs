@@ -6,8 +6,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Which modules each module may use: the picture in `src/lib.rs` as a table. `cli` and `main` put everything together.
-///
-/// `verify`, and later `policy` and `gate`, must work without a cluster: keep `cluster`, `checks`, `steps` and `sign` out of their lines.
 const LAYERS: &[(&str, &str)] = &[
     ("error", "exit"),
     ("exit", ""),

@@ -25,11 +25,11 @@ enum Command {
     Diff(evidence_diff::Args),
     Digest(evidence_digest::Args),
     /// Push a bundle, sign it, attach the signature, and write the pointer.
-    Publish(transport::Publish),
+    Publish(Box<transport::Publish>),
     /// Push a bundle and write its pointer; signs nothing.
     Push(transport::Push),
     /// Sign a bundle: in its directory, or where its pointer says that it is published.
-    Sign(transport::Sign),
+    Sign(Box<transport::Sign>),
     /// Pack evidence with all its signatures as an OCI image layout, for where no registry is reached.
     Pack(transport::Pack),
     /// Unpack evidence to a bundle's directory, with a signature beside its files.
@@ -55,9 +55,9 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
         Command::List(args) => evidence_list::exec(&args, &cx.ui),
         Command::Diff(args) => evidence_diff::exec(args, &cx.ui).await,
         Command::Digest(args) => evidence_digest::exec(&args, &cx.ui),
-        Command::Publish(args) => transport::publish(args, &cx.ui).await,
+        Command::Publish(args) => transport::publish(*args, &cx.ui).await,
         Command::Push(args) => transport::push(args, &cx.ui).await,
-        Command::Sign(args) => transport::sign(args, &cx.ui).await,
+        Command::Sign(args) => transport::sign(*args, &cx.ui).await,
         Command::Pack(args) => transport::pack(args, &cx.ui).await,
         Command::Unpack(args) => transport::unpack(args, &cx.ui).await,
         Command::Keygen(args) => keygen(&args, &cx.ui),

@@ -40,7 +40,7 @@ async fn what_is_planted_in_a_cluster_is_neither_in_the_bundle_nor_in_the_regist
         "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "hunter2"}}, "template": {"metadata": pods, "spec": {"containers": [container]}}}});
     let event = json!({"apiVersion": "v1", "kind": "Event", "metadata": {"name": "planted", "namespace": "project-moonshot"}, "type": "Warning", "reason": "Failed",
         "message": SEEDED.join(" "), "involvedObject": {"kind": "Pod", "name": "hunter2", "namespace": "project-moonshot"}});
-    cluster.apply("{apiVersion: v1, kind: Namespace, metadata: {name: project-moonshot}}");
+    cluster.apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: project-moonshot}\n");
     cluster.apply(&deployment.to_string());
     cluster.apply(&event.to_string());
     // The names that a kubeconfig gives to context, cluster and user.
