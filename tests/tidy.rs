@@ -29,7 +29,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("sim", "cluster data digest error files limits ui yaml"),
     ("workflow", "data digest error files limits recipe steps ui yaml"),
     ("plan", "checks cluster digest error limits recipe snapshot steps vendor workflow"),
-    ("preflight", "checks cluster error exit recipe registry sign snapshot steps ui workflow"),
+    ("preflight", "checks cluster error limits exit recipe registry sign snapshot steps ui workflow"),
     ("roles", "cluster error yaml"),
     ("journal", "digest error files limits results steps"),
     ("progress", "exit results snapshot ui"),
