@@ -61,11 +61,14 @@ Wait for what the message names; if it does not come, look at that object: `kube
     run: |cx| Box::pin(run(cx)),
 };
 
+/// GPU nodes by name: their identity and how many GPUs they offer.
+type Census = BTreeMap<String, (String, u64)>;
+
 /// One look at the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Look {
-    /// GPU nodes by name: their identity and how many GPUs they offer.
-    census: BTreeMap<String, (String, u64)>,
+    /// Who is there.
+    census: Census,
     /// Cordoned GPU nodes.
     cordoned: Vec<String>,
     /// What is still to come.
@@ -102,7 +105,7 @@ fn longest(thresholds: &[Threshold]) -> Duration {
 /// Since when the cluster has been at rest.
 #[derive(Default)]
 struct Rest {
-    since: Option<(Instant, BTreeMap<String, (String, u64)>)>,
+    since: Option<(Instant, Census)>,
     changes: usize,
 }
 

@@ -61,7 +61,7 @@ async fn look(cx: &StepCx<'_>, expected: &ExpectedObject, planned: &[ObjectRef])
             && object.api_version == expected.api_version
             && object.namespace == expected.namespace
     });
-    match expected::look(&cx.cluster, expected).await {
+    match expected::look(cx.cluster, expected).await {
         Found::Missing(_) if is_planned => State::Planned,
         found => State::Looked(found),
     }
