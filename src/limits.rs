@@ -190,3 +190,6 @@ pub const CONVERGENCE_DWELL: Duration = Duration::from_secs(10);
 pub const CONVERGENCE: Duration = Duration::from_secs(180);
 /// How often a cluster that comes to rest is looked at.
 pub const CONVERGENCE_LOOK: Duration = Duration::from_secs(1);
+
+/// How long a registry is asked whether it has an image, before a run: more would be noticed.
+pub const IMAGE_ASKED: Duration = Duration::from_secs(5);

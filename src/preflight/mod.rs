@@ -2,6 +2,7 @@
 
 mod admission;
 mod findings;
+mod images;
 mod samples;
 
 pub use findings::{Findings, Line, Status};
@@ -11,7 +12,7 @@ use crate::cluster::{Access, Cluster, Missing, Place, scratch};
 use crate::error::{Context, Kind, Result};
 use crate::registry::{Reference, Registry};
 use crate::sign::Signer;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Hardware, Snapshot};
 use crate::steps::{self, Inputs, Publishing};
 use crate::ui::Ui;
 
@@ -81,7 +82,13 @@ pub async fn ask(cluster: &Cluster, look: &Snapshot, inputs: &Inputs, place: &sc
         for line in admission::ask(cluster, &samples, place, &missing).await.context("ask what we may create")? {
             findings.add(line);
         }
-        findings.add(images_line(&samples.images, &inputs.pods.pull_secrets));
+        findings.add(match look.cluster.hardware {
+            Hardware::Simulated => Line::new("images", Status::NotTried, "simulated nodes pull no image"),
+            Hardware::Real | Hardware::Unknown => {
+                ui.waiting("the registries' word on the images of our pods");
+                images::ask(&samples.images, &inputs.pods.pull_secrets, &inputs.publishing.registry).await
+            }
+        });
     } else {
         findings.add(Line::new("admission", Status::Ok, "this run creates nothing"));
     }
@@ -111,14 +118,6 @@ fn permissions_line(accesses: &[Access], missing: &[Missing]) -> Line {
     let list: Vec<String> = missing.iter().map(ToString::to_string).collect();
     Line::missing("permissions", Kind::Denied, format!("permissions are missing: {}", list.join("; ")))
         .fix("`seatrial rbac WORKFLOW` prints the roles; give them to the user of this kubeconfig context")
-}
-
-fn images_line(images: &[String], secrets: &[String]) -> Line {
-    let secrets = match secrets {
-        [] => String::new(),
-        names => format!("; whether secret {} is there is not read, as secrets are none of our business", names.join(", ")),
-    };
-    Line::new("images", Status::NotTried, format!("only a pod can tell whether nodes can pull {}{secrets}", images.join(", ")))
 }
 
 async fn registry_line(publishing: &Publishing, ui: &Ui) -> Line {

@@ -77,20 +77,10 @@ pub(super) fn beside(folder: &Path, parcel: &Parcel, signer: &Signer, found: &[u
     })
 }
 
-/// The signature by this signer's key that is attached to a published bundle; a new one if there is none, or the signer has no key.
+/// The signature by this signer that is attached to a published bundle; a new one if there is none.
 pub(super) async fn found_or_made(parcel: &Parcel, registry: &Registry, named: &[Digest], signer: &Signer) -> Result<Signature> {
-    // Whose token will come is not known before it comes: somebody else's certificate must not pass for the signer's own.
-    let known = match signer.public_key() {
-        Some(_) => {
-            let attached = pull::signatures(registry, &parcel.artifact().digest, named).await?;
-            attached.iter().find_map(|attached| signer.recognise(&attached.bytes, parcel.statement()).ok())
-        }
-        None => None,
-    };
-    match known {
-        Some(signature) => Ok(signature),
-        None => signer.sign(parcel.statement()).await,
-    }
+    let attached = pull::signatures(registry, &parcel.artifact().digest, named).await?;
+    signer.sign_unless_signed(parcel.statement(), attached.iter().map(|attached| attached.bytes.as_slice())).await
 }
 
 /// Attaches a signature. The same one is attached once, however often this is called.

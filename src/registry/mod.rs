@@ -7,6 +7,7 @@ mod auth;
 mod blobs;
 mod credentials;
 mod http;
+mod image;
 mod manifests;
 mod reach;
 mod referrers;
@@ -22,6 +23,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Url};
 
 pub(crate) use http::distrusted;
+pub use image::Image;
 pub use repository::{Reference, Repository};
 
 use crate::error::{Context, Error, Result};

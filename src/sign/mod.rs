@@ -118,6 +118,26 @@ impl Signer {
     /// What the signer or a service that it needs is wrong with: [`Kind::Denied`] if a token or a command is refused,
     /// [`Kind::Unavailable`] if a service does not do its part, [`Kind::Signature`] if the new signature does not verify.
     pub async fn sign(&self, statement: &[u8]) -> Result<Signature> {
+        self.sign_unless_signed(statement, std::iter::empty()).await
+    }
+
+    /// Signs a statement, unless one of these signatures is this signer's own already: then that one is handed out. Whose a keyless
+    /// signature would be says the identity token, which is fetched first.
+    ///
+    /// # Errors
+    /// As [`Signer::sign`].
+    pub async fn sign_unless_signed<'a>(&self, statement: &[u8], made: impl Iterator<Item = &'a [u8]>) -> Result<Signature> {
+        let token = match &self.maker {
+            Maker::Keyless(source, _) => Some(source.fetch().await?),
+            Maker::Local(..) | Maker::Command(..) => None,
+        };
+        for signature in made.filter_map(|bundle| self.recognise(bundle, statement).ok()) {
+            match (&token, &signature.by) {
+                (None, _) => return Ok(signature),
+                (Some(token), SignedBy::Certificate(certificate)) if token::would_get(token, certificate) => return Ok(signature),
+                (Some(_), _) => {}
+            }
+        }
         let message = sigstore::to_sign(statement);
         let bundle = match &self.maker {
             Maker::Local(key, witnesses) => {
@@ -128,8 +148,8 @@ impl Signer {
                 let made = command.sign(&message).await?;
                 seal(statement, &message, made, &command.public, witnesses.as_ref()).await?
             }
-            Maker::Keyless(source, context) => {
-                let token = source.fetch().await?;
+            Maker::Keyless(_, context) => {
+                let token = token.ok_or_else(|| Error::internal("sign without a key and without a token"))?;
                 let bundle = context.signer(token).sign_raw_statement(statement).await.map_err(|error| refused(error, context))?;
                 bundle.to_json().map_err(|error| Error::internal("write a Sigstore bundle").because(error))?.into_bytes()
             }
@@ -138,7 +158,7 @@ impl Signer {
     }
 
     /// Takes a signature that was made earlier as this signer's own, if it verifies, is by this signer and of this statement. For a keyless
-    /// signer it is its own if it is anybody's with a certificate: whose token will come is not known before it comes.
+    /// signer it may be anybody's with a certificate; [`Signer::sign_unless_signed`] looks at whose.
     ///
     /// # Errors
     /// [`Kind::Schema`] or [`Kind::Signature`] if it is none, with the reason.

@@ -4,9 +4,13 @@ use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::Value;
 use sigstore_oidc::IdentityToken;
 
 use crate::error::{Context, Error, Kind, Result};
+use crate::evidence::signer::Certificate;
 use crate::{files, limits};
 
 /// Environment variables that may hold an identity token, in the order in which they are looked at.
@@ -68,6 +72,33 @@ impl TokenSource {
     }
 }
 
+/// True if the certificate is one that Fulcio would make for this token: same issuer, same subject, and for a workflow of GitHub the same
+/// repository and ref. What cannot be told is not the same: one signature too many does no harm.
+pub(super) fn would_get(token: &IdentityToken, certificate: &Certificate) -> bool {
+    let claims = claims(token);
+    let text = |name: &str| claims[name].as_str().unwrap_or_default();
+    let federated = token.claims().federated_claims.as_ref().and_then(|claims| claims.connector_id.as_deref());
+    let same_issuer = certificate.issuer == token.issuer() || Some(certificate.issuer.as_str()) == federated;
+    let said = |claim: &Option<String>, name: &str| claim.as_deref().is_some_and(|claim| claim == text(name));
+    let same_subject = if claims["job_workflow_ref"].is_string() {
+        certificate.identity.ends_with(&format!("/{}", text("job_workflow_ref")))
+            && said(&certificate.claims.source_repository_id, "repository_id")
+            && said(&certificate.claims.source_ref, "ref")
+            && said(&certificate.claims.trigger, "event_name")
+    } else if claims["ci_config_ref_uri"].is_string() {
+        certificate.identity == format!("https://{}", text("ci_config_ref_uri"))
+    } else {
+        certificate.identity == token.identity()
+    };
+    same_issuer && same_subject
+}
+
+/// All claims of a token, unverified; null if they cannot be read.
+fn claims(token: &IdentityToken) -> Value {
+    let payload = token.expose_secret().split('.').nth(1).unwrap_or_default();
+    URL_SAFE_NO_PAD.decode(payload).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+}
+
 /// The token of the CI system that this runs in.
 async fn ambient() -> Result<IdentityToken> {
     match IdentityToken::detect_ambient().await {
@@ -102,9 +133,37 @@ mod tests {
 
     /// A token without a signature: only Fulcio looks at it.
     fn token(expires: i64) -> String {
-        use base64::Engine;
-        let part = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
-        format!("{}.{}.x", part(r#"{"alg":"none"}"#), part(&format!(r#"{{"iss":"https://example.com","sub":"someone","exp":{expires}}}"#)))
+        of(&format!(r#"{{"iss":"https://example.com","sub":"someone","exp":{expires}}}"#))
+    }
+
+    fn of(claims: &str) -> String {
+        let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
+        format!("{}.{}.x", part(r#"{"alg":"none"}"#), part(claims))
+    }
+
+    #[test]
+    fn a_certificate_is_of_a_token_by_issuer_and_subject_and_for_a_workflow_by_repository_and_ref_too() {
+        let is_of =
+            |claims: &str, certificate: &Certificate| would_get(&IdentityToken::from_jwt(&of(claims)).expect("a token"), certificate);
+        let person = r#"{"iss":"https://i","sub":"1","email":"dev@example.com","exp":9999999999}"#;
+        let of_person = Certificate { identity: "dev@example.com".to_owned(), issuer: "https://i".to_owned(), ..Certificate::default() };
+        assert!(is_of(person, &of_person));
+        assert!(!is_of(person, &Certificate { identity: "other@example.com".to_owned(), ..of_person.clone() }));
+        assert!(!is_of(person, &Certificate { issuer: "https://j".to_owned(), ..of_person }));
+        let workflow = r#"{"iss":"https://i","sub":"x","exp":9999999999,"job_workflow_ref":"o/r/.github/workflows/w.yml@refs/heads/main",
+            "repository_id":"7","ref":"refs/heads/main","event_name":"push"}"#;
+        let mut certificate = Certificate {
+            identity: "https://github.com/o/r/.github/workflows/w.yml@refs/heads/main".to_owned(),
+            issuer: "https://i".to_owned(),
+            ..Certificate::default()
+        };
+        assert!(!is_of(workflow, &certificate), "whose repository it was is not said");
+        certificate.claims.source_repository_id = Some("7".to_owned());
+        certificate.claims.source_ref = Some("refs/heads/main".to_owned());
+        certificate.claims.trigger = Some("push".to_owned());
+        assert!(is_of(workflow, &certificate));
+        certificate.claims.source_repository_id = Some("8".to_owned());
+        assert!(!is_of(workflow, &certificate), "the same workflow, called by another repository");
     }
 
     #[tokio::test]

@@ -113,9 +113,12 @@ fn openssl_reads_our_keys_and_we_read_its_keys_plain_and_encrypted() {
     let made =
         openssl(&["pkcs8", "-topk8", "-v2", "aes-256-cbc", "-in", &plain, "-out", &encrypted, "-passout", "pass:secret"]).expect("runs");
     assert!(made.status.success(), "{}", text(&made.stderr));
+    let sec1 = folder.path().join("sec1.pem").display().to_string();
+    assert!(openssl(&["pkey", "-traditional", "-in", &plain, "-out", &sec1]).expect("runs").status.success());
+    assert!(std::fs::read_to_string(&sec1).expect("is there").starts_with("-----BEGIN EC PRIVATE KEY-----"));
     let public = openssl(&["pkey", "-in", &plain, "-pubout"]).expect("runs");
     let expected = seatrial::evidence::PublicKey::from_pem(&text(&public.stdout)).expect("reads");
-    for (path, passphrase) in [(&plain, None), (&encrypted, Some("secret"))] {
+    for (path, passphrase) in [(&plain, None), (&sec1, None), (&encrypted, Some("secret"))] {
         let key = std::fs::read_to_string(path).expect("is there");
         let signer = seatrial::sign::LocalKey::from_pem(&key, passphrase).expect("reads");
         assert_eq!(signer.public_key().id(), expected.id());

@@ -20,7 +20,7 @@ fn unsigned() -> Signed {
 }
 
 /// Publishes it to a repository of the stack's registry, signed as these flags say.
-fn publish<'a>(stack: &Stack, signed: &Signed, repository: &str, signer: &[&str]) -> std::process::Command {
+fn publish(stack: &Stack, signed: &Signed, repository: &str, signer: &[&str]) -> std::process::Command {
     let repository = format!("{REGISTRY}/{repository}");
     let mut command = stack.seatrial(&["evidence", "publish", "bundle", "--push", &repository, "--plain-http"]);
     command.args(signer).args(["--trusted-root", &stack.trusted_root()]).current_dir(signed.root());

@@ -1,11 +1,14 @@
 //! Policies against real certificates: the same forgeries as by hand, signed with tokens of a private Sigstore and judged by the program.
 
 use std::process::Output;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
 
 use crate::sample::{Sample, Signed};
 use crate::sigstore_stack::{GITHUB, PEOPLE, REGISTRY, Stack, exits, said};
+
+static PUBLISHED: AtomicUsize = AtomicUsize::new(0);
 
 /// The entry of a workflow that many repositories may call, bound to one of them.
 fn policy(more: &str) -> String {
@@ -37,7 +40,8 @@ coverage: in-scope
 fn signed(stack: &Stack, issuer: &str, claims: &str) -> Signed {
     let signed = Signed::unsigned(&Sample::good().bundle());
     let token = stack.token(issuer, claims, signed.root());
-    let repository = format!("{REGISTRY}/team/signers");
+    // A repository for each: publishing takes up what somebody has signed there before.
+    let repository = format!("{REGISTRY}/team/signers-{}", PUBLISHED.fetch_add(1, Ordering::Relaxed));
     let mut command = stack.seatrial(&["evidence", "publish", "bundle", "--push", &repository, "--plain-http"]);
     command.args(["--identity-token-file", &token, "--signing-config", &stack.signing_config(), "--trusted-root", &stack.trusted_root()]);
     command.current_dir(signed.root());

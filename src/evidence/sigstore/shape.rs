@@ -11,9 +11,9 @@ enum Shape {
     /// Anything that is neither a list nor an object.
     Plain,
     /// These fields.
-    Fields(&'static [(&'static str, &'static Shape)]),
+    Fields(&'static [(&'static str, &'static Self)]),
     /// A list of such things.
-    List(&'static Shape),
+    List(&'static Self),
 }
 use Shape::{Fields, List, Plain};
 
