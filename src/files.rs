@@ -54,7 +54,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 /// The same for a file that only its owner may read.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_secret(path: &Path, bytes: &[u8]) -> Result<()> {
     write_as(path, bytes, 0o600)
 }

@@ -158,7 +158,9 @@ fn told(published: &Published, signer: Option<&Signer>, ui: &Ui) {
     match (&published.signature, signer) {
         (Some(signature), Some(signer)) => ui.line(format!("  signed   {}, signature {signature}", signer.describe())),
         (Some(signature), None) => ui.line(format!("  signed   by whoever made the signature beside the bundle, signature {signature}")),
-        (None, _) => ui.line(format!("  pending  nobody has signed it yet: seatrial evidence sign {pointer} --key KEY")),
+        (None, _) => {
+            ui.line(format!("  pending  nobody has signed it yet: seatrial evidence sign {pointer}, with --key KEY or an identity token"))
+        }
     }
     ui.line(format!("  pointer  {pointer}"));
     let (digest, content) = (&published.digest, &published.content_digest);

@@ -105,7 +105,7 @@ pub fn write(bundle: &Bundle, folder: &Path) -> Result<()> {
 /// Writes a bundle, and perhaps its signature, to a directory of its own. One that already holds the same bundle is left as it is.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_parcel(parcel: &Parcel, signature: Option<&[u8]>, folder: &Path) -> Result<()> {
     let shown = folder.display();
     if folder.exists() {

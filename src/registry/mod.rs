@@ -5,6 +5,7 @@
 pub(crate) mod addresses;
 mod auth;
 mod blobs;
+mod clients;
 mod credentials;
 mod http;
 mod image;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Url};
 
+pub use clients::Clients;
 pub(crate) use http::distrusted;
 pub use image::Image;
 pub use repository::{Reference, Repository};
@@ -42,11 +44,20 @@ pub struct Options {
     pub docker_config: Option<PathBuf>,
     /// How long the registry may keep silent.
     pub read_timeout: Duration,
+    /// Clients that were made with these options, or with a copy of them.
+    pub clients: Clients,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { plain_http: false, insecure_plain_http: false, authority: None, docker_config: None, read_timeout: limits::REGISTRY_READ }
+        Self {
+            plain_http: false,
+            insecure_plain_http: false,
+            authority: None,
+            docker_config: None,
+            read_timeout: limits::REGISTRY_READ,
+            clients: Clients::default(),
+        }
     }
 }
 
@@ -85,8 +96,19 @@ impl Registry {
         let scheme = if plain { "http" } else { "https" };
         let base = format!("{scheme}://{}/v2/{}/", repository.api_host(), repository.repository);
         let base = Url::parse(&base).map_err(|error| Error::usage(format!("`{repository}` gives no address")).because(error))?;
+        let sources = match &options.docker_config {
+            Some(folder) => credentials::Sources::folder(folder),
+            None => credentials::Sources::of(|name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)),
+        };
+        let auth = auth::Auth::new(&repository, sources);
+        let key = (base.origin().ascii_serialization(), options.authority.clone(), options.read_timeout);
+        let clients::Made { pull, push, guard } = options.clients.get_or_make(key, || Self::clients(&repository, &base, local, options))?;
+        Ok(Self { base, pull, push, guard, read_timeout: options.read_timeout, auth, repository })
+    }
+
+    fn clients(repository: &Repository, base: &Url, local: bool, options: &Options) -> Result<clients::Made> {
         let authorities = options.authority.as_deref().map(certificates).transpose()?.unwrap_or_default();
-        let guard = Arc::new(reach::Guard::new(&base));
+        let guard = Arc::new(reach::Guard::new(base));
         let client = |redirects: Policy| {
             let builder = Client::builder()
                 .user_agent(concat!("seatrial/", env!("CARGO_PKG_VERSION")))
@@ -107,12 +129,7 @@ impl Registry {
         };
         let follows = guard.clone();
         let (pull, push) = (client(Policy::custom(move |attempt| follows.follow(attempt)))?, client(Policy::none())?);
-        let sources = match &options.docker_config {
-            Some(folder) => credentials::Sources::folder(folder),
-            None => credentials::Sources::of(|name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)),
-        };
-        let auth = auth::Auth::new(&repository, sources);
-        Ok(Self { base, pull, push, guard, read_timeout: options.read_timeout, auth, repository })
+        Ok(clients::Made { pull, push, guard })
     }
 
     /// The repository.

@@ -67,7 +67,7 @@ type Told = (Status, String);
 /// Looks at a file or directory. None if it is not AICR's.
 ///
 /// # Errors
-/// [`Kind::Schema`] for a document of AICR's that breaks its own rules; [`Kind::Integrity`] for what cannot be read as files.
+/// [`Schema`](crate::error::Kind::Schema) for a document of AICR's that breaks its own rules; [`Integrity`](crate::error::Kind::Integrity) for what cannot be read as files.
 pub fn survey(input: &Path) -> Result<Option<Survey>> {
     if input.is_dir() {
         return of_directory(input);

@@ -16,7 +16,7 @@ impl PublicKey {
     /// Reads a PEM block `PUBLIC KEY`.
     ///
     /// # Errors
-    /// [`Kind::Usage`] if it is anything else.
+    /// [`Usage`](crate::error::Kind::Usage) if it is anything else.
     pub fn from_pem(text: &str) -> Result<Self> {
         if text.contains("PRIVATE KEY-----") {
             return Err(Error::usage("this is a private key; a public key is wanted").hint("pass the .pub file that belongs to it"));
@@ -30,7 +30,7 @@ impl PublicKey {
     /// Reads a SubjectPublicKeyInfo in DER form.
     ///
     /// # Errors
-    /// [`Kind::Usage`] if the key is malformed or of a kind that cannot be used.
+    /// [`Usage`](crate::error::Kind::Usage) if the key is malformed or of a kind that cannot be used.
     pub fn from_der(der: &[u8]) -> Result<Self> {
         let der = DerPublicKey::from_bytes(der);
         VerificationKey::from_spki(&der).map_err(|error| Error::usage("the public key cannot be used").because(error))?;
