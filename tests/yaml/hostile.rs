@@ -160,7 +160,11 @@ fn an_interrupt_is_heard_while_50_mb_are_read() {
         (0..900_000).map(|number| format!("\"some.label/of-a-node.{number}\":\"{number}|ip-10-0-0-1.ec2.internal\"")).collect();
     std::fs::write(&json, format!("{JSON_HEAD}{}}}}}]}}]}}", fields.join(","))).expect("is written");
     for (path, signal) in [(&yaml, Signal::INT), (&yaml, Signal::TERM), (&json, Signal::INT)] {
-        let mut command = seatrial(folder.path(), "sim-h100", path);
+        // A suite in the background of a shell has the signal ignored, and what it starts inherits that.
+        let program = seatrial(folder.path(), "sim-h100", path);
+        let mut command = Command::new("/usr/bin/env");
+        command.arg("--default-signal=INT,TERM").arg(program.get_program()).args(program.get_args());
+        command.env_clear().env("HOME", folder.path()).current_dir(folder.path());
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program starts");
         // Its memory holds the document: it reads.
         crate::until("the document is in memory", || status_bytes(&child, "VmRSS").unwrap_or(0) > 55 << 20);
