@@ -6,7 +6,7 @@ use futures::StreamExt;
 use serde_json::json;
 
 use crate::checks::expected::{self, Found};
-use crate::checks::settled::{idle_problem, workload_problem};
+use crate::checks::settled::running_problem;
 use crate::checks::{Check, Cx, Fidelity, Phase};
 use crate::cluster::Access;
 use crate::error::{Error, Result};
@@ -65,7 +65,7 @@ fn judge(found: Vec<(String, Found)>) -> Outcome {
             }
             Found::Missing(reason) | Found::Wrong(reason) => Some(reason),
             Found::Here { object, .. } => match object["kind"].as_str() {
-                Some("Deployment" | "DaemonSet" | "StatefulSet") => workload_problem(&object).or_else(|| idle_problem(&object)),
+                Some("Deployment" | "DaemonSet" | "StatefulSet") => running_problem(&object),
                 _ => None,
             },
         };

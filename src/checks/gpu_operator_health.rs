@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::checks::operator::{self, WORKLOADS};
-use crate::checks::settled::{idle_problem, workload_problem};
+use crate::checks::settled::running_problem;
 use crate::checks::{Check, Cx, Fidelity, Phase};
 use crate::cluster::{Access, ObjectRef, Query};
 use crate::error::Result;
@@ -59,7 +59,7 @@ fn judge(deployments: &[Value], daemon_sets: &[Value], policies: &[Value], vendo
     };
     let mut absent = Vec::new();
     match operator::find(deployments, vendor) {
-        Some(deployment) => look(deployment, workload_problem(deployment).or_else(|| idle_problem(deployment))),
+        Some(deployment) => look(deployment, running_problem(deployment)),
         None => absent.push(operator::absent(vendor)),
     }
     for policy in policies {
@@ -74,7 +74,7 @@ fn judge(deployments: &[Value], daemon_sets: &[Value], policies: &[Value], vendo
         |object: &&Value| object["metadata"]["namespace"].as_str().is_some_and(|name| spec.namespaces.iter().any(|known| known == name));
     let named = |object: &&Value| object["metadata"]["name"].as_str().is_some_and(|name| is_one_of(name, &spec.exporters));
     match daemon_sets.iter().filter(in_its_namespace).find(named) {
-        Some(exporter) => look(exporter, workload_problem(exporter).or_else(|| idle_problem(exporter))),
+        Some(exporter) => look(exporter, running_problem(exporter)),
         None => absent.push(format!("there is no DaemonSet {} in namespace {}", spec.exporters.join(" or "), spec.namespaces.join(" or "))),
     }
     let total = seen.len() + absent.len();

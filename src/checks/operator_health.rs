@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::checks::operator::{self, pod_problem};
-use crate::checks::settled::{idle_problem, workload_problem};
+use crate::checks::settled::running_problem;
 use crate::checks::{Check, Cx, Fidelity, Phase, no_more};
 use crate::cluster::{Access, ObjectRef};
 use crate::error::Result;
@@ -48,7 +48,7 @@ async fn run(cx: &Cx<'_>) -> Result<Outcome> {
 /// Judges the Deployment and its pods; pure.
 fn judge(deployment: &Value, pods: &[Value]) -> Outcome {
     let name = ObjectRef::of(deployment).to_string();
-    let own = match workload_problem(deployment).or_else(|| idle_problem(deployment)) {
+    let own = match running_problem(deployment) {
         None if pods.is_empty() => Some("has no pod".to_owned()),
         problem => problem,
     };

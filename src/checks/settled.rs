@@ -41,8 +41,13 @@ pub(crate) fn workload_problem(workload: &Value) -> Option<String> {
     stuck.then(|| format!("its roll-out has not ended: {} of {all} replicas are of the old revision", all - updated))
 }
 
+/// What is wrong with a workload of which something must run, if anything.
+pub(crate) fn running_problem(workload: &Value) -> Option<String> {
+    workload_problem(workload).or_else(|| idle_problem(workload))
+}
+
 /// What is wrong with a workload that wants no replica: it is complete, and does nothing.
-pub(crate) fn idle_problem(workload: &Value) -> Option<String> {
+fn idle_problem(workload: &Value) -> Option<String> {
     let wanted = match workload["kind"].as_str() {
         Some("DaemonSet") => workload["status"]["desiredNumberScheduled"].as_i64().unwrap_or(0),
         _ => workload["spec"]["replicas"].as_i64().unwrap_or(1),
