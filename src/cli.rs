@@ -11,6 +11,8 @@ mod evidence_list;
 mod evidence_show;
 mod evidence_verify;
 pub mod explain;
+pub mod github;
+mod github_gate;
 pub mod list;
 pub mod node_facts;
 pub mod look;
@@ -97,6 +99,7 @@ enum Command {
     Evidence(evidence::Args),
     Policy(policy::Args),
     Trust(trust::Args),
+    Github(github::Args),
     /// Start, stop and load a simulated GPU cluster on this machine.
     Sim(sim::Args),
     List(list::Args),
@@ -159,10 +162,21 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
     // A parser that is still at work on its thread is not waited for.
     runtime.shutdown_background();
     ui.clear_live();
-    ended.unwrap_or_else(|error| {
+    let exit = ended.unwrap_or_else(|error| {
         ui.error(&error);
-        error.kind().exit()
-    })
+        let exit = error.kind().exit();
+        outputs(&ui, &[("verdict", exit.name()), ("reason", exit.name())]);
+        exit
+    });
+    outputs(&ui, &[("exit-code", &exit.code().to_string())]);
+    exit
+}
+
+/// Sets outputs of a step of GitHub's. That they cannot be set changes nothing about how a command ends.
+fn outputs(ui: &Ui, values: &[(&str, &str)]) {
+    if let Err(error) = ui.outputs(values) {
+        ui.warn(error.chain());
+    }
 }
 
 async fn exec(command: Option<Command>, cx: Cx) -> Result<Exit> {
@@ -177,6 +191,7 @@ async fn exec(command: Option<Command>, cx: Cx) -> Result<Exit> {
         Command::Evidence(args) => evidence::exec(args, cx).await,
         Command::Policy(args) => policy::exec(args, &cx),
         Command::Trust(args) => trust::exec(args, cx).await,
+        Command::Github(args) => github::exec(args, cx).await,
         Command::Sim(args) => sim::exec(args, cx).await,
         Command::List(args) => list::exec(args, cx).await,
         Command::Explain(args) => explain::exec(args, cx).await,

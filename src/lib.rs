@@ -51,3 +51,4 @@ pub mod publish;
 pub mod policy;
 pub mod verify;
 pub mod gate;
+pub mod github;
