@@ -13,6 +13,7 @@ mod evidence_verify;
 pub mod explain;
 pub mod github;
 mod github_gate;
+pub mod init;
 pub mod list;
 pub mod node_facts;
 pub mod look;
@@ -100,6 +101,7 @@ enum Command {
     Policy(policy::Args),
     Trust(trust::Args),
     Github(github::Args),
+    Init(init::Args),
     /// Start, stop and load a simulated GPU cluster on this machine.
     Sim(sim::Args),
     List(list::Args),
@@ -192,6 +194,7 @@ async fn exec(command: Option<Command>, cx: Cx) -> Result<Exit> {
         Command::Policy(args) => policy::exec(args, &cx),
         Command::Trust(args) => trust::exec(args, cx).await,
         Command::Github(args) => github::exec(args, cx).await,
+        Command::Init(args) => init::exec(args, cx).await,
         Command::Sim(args) => sim::exec(args, cx).await,
         Command::List(args) => list::exec(args, cx).await,
         Command::Explain(args) => explain::exec(args, cx).await,

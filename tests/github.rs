@@ -1,11 +1,15 @@
 //! What runs in GitHub: the API behind Prism, the Action, the workflows under act, and what linters say of them.
 
+#[path = "github/act.rs"]
+mod act;
 #[path = "github/api.rs"]
 mod api;
 #[path = "github/comment.rs"]
 mod comment;
 #[path = "github/fake.rs"]
 mod fake;
+#[path = "github/init.rs"]
+mod init;
 #[path = "github/inputs.rs"]
 mod inputs;
 #[path = "github/install.rs"]

@@ -8,6 +8,7 @@ pub mod comment;
 pub mod event;
 pub mod offer;
 pub mod publish;
+pub mod remote;
 pub mod reviews;
 
 pub use api::Api;
