@@ -50,4 +50,5 @@ pub mod pull;
 pub mod publish;
 pub mod policy;
 pub mod verify;
+pub mod git;
 pub mod gate;
