@@ -79,9 +79,8 @@ impl Repository {
         };
         let (path, _) = gix::discover::upwards(directory).map_err(failed)?;
         // The settings of a repository that somebody else prepared could name commands; none of them is believed.
-        let options = gix::open::Options::isolated()
-            .with(Trust::Reduced)
-            .config_overrides(["core.useReplaceRefs=false", "core.commitGraph=false"]);
+        let options =
+            gix::open::Options::isolated().with(Trust::Reduced).config_overrides(["core.useReplaceRefs=false", "core.commitGraph=false"]);
         let git_dir = path.into_repository_and_work_tree_directories().0;
         let mut inner = gix::ThreadSafeRepository::open_opts(git_dir, options).map_err(failed)?.to_thread_local();
         inner.objects.ignore_replacements = true;
@@ -110,9 +109,7 @@ impl Repository {
     /// # Errors
     /// [`Kind::Usage`] if there is none, or several.
     pub fn merge_base(&self, base: Commit, head: Commit) -> Result<Commit> {
-        let failed = |error: gix::Error| {
-            Error::usage(format!("find what {base} and {head} have in common")).because(error).hint(DEEPEN)
-        };
+        let failed = |error: gix::Error| Error::usage(format!("find what {base} and {head} have in common")).because(error).hint(DEEPEN);
         match self.inner.merge_bases_many(base.0, &[head.0]).map_err(failed)?.as_slice() {
             [one] => Ok(Commit(one.detach())),
             [] => Err(Error::usage(format!("{base} and {head} have no commit in common, as far as the history was fetched")).hint(DEEPEN)),
@@ -157,7 +154,10 @@ impl Repository {
         names.sort_unstable();
         let twice = names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0]);
         if let Some(wrong) = twice.or(names.first().copied().filter(|name| name.is_empty())) {
-            return Err(Error::new(Kind::Integrity, format!("the tree {tree} has a wrong entry `{}`", wrong.as_bstr().to_string().escape_debug())));
+            return Err(Error::new(
+                Kind::Integrity,
+                format!("the tree {tree} has a wrong entry `{}`", wrong.as_bstr().to_string().escape_debug()),
+            ));
         }
         Ok(entries)
     }
@@ -200,9 +200,9 @@ fn fetch(named: &str) -> String {
 }
 
 fn missing(id: ObjectId, what: &str, error: gix::Error) -> Error {
-    Error::usage(format!("the {what} {id} is not in the repository")).because(error).hint(format!(
-        "fetch it with what belongs to it: `git fetch --no-filter origin {id}`"
-    ))
+    Error::usage(format!("the {what} {id} is not in the repository"))
+        .because(error)
+        .hint(format!("fetch it with what belongs to it: `git fetch --no-filter origin {id}`"))
 }
 
 fn malformed(id: ObjectId, error: gix::Error) -> Error {

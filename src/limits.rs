@@ -140,6 +140,8 @@ pub const GATE_FILES: usize = 200;
 pub const GATE_DATA_BYTES: usize = 16 << 20;
 /// How long the gate may take to verify, all pointers of a change together, unless told otherwise.
 pub const GATE: Duration = Duration::from_secs(600);
+/// The longest that may be asked for.
+pub const GATE_LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// Pointers of one recipe that are read from the tree to see whether they are about what it asks now; the newest names say nothing of
 /// time, so all are read, and more than these are told instead.
 pub const GATE_RECIPE_POINTERS: usize = 5000;
