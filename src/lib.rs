@@ -50,5 +50,6 @@ pub mod pull;
 pub mod publish;
 pub mod policy;
 pub mod verify;
+pub mod git;
 pub mod gate;
 pub mod github;

@@ -35,6 +35,17 @@ pub enum ApprovalSource {
     Claimed,
 }
 
+impl ApprovalSource {
+    /// The word, as in reports.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Review => "review",
+            Self::Claimed => "claimed",
+        }
+    }
+}
+
 /// An approval as the report shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

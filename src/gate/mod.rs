@@ -3,17 +3,35 @@
 //! The base's policy judges. The head is bounded data: nothing of it is run, and nothing of it decides by which rules it is judged.
 
 pub mod approvals;
+mod changes;
+mod decide;
+mod evidence;
+mod files;
+pub mod markdown;
+mod recipes;
 pub mod report;
+mod rules;
+mod sides;
+mod standing;
+pub mod text;
+mod trees;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
-use crate::{registry, trust};
+use crate::error::Result;
+use crate::reason::Said;
+use crate::{registry, trust, verify};
 pub use approvals::{Approval, ApprovalSource, Approvals};
+use decide::Found;
+use report::Advised;
 pub use report::{Decision, GateReport};
+use sides::Sides;
+use standing::Standing;
 
 /// Characters of a text from outside that are shown.
 const SHOWN: usize = 400;
@@ -62,6 +80,41 @@ pub enum Change {
         /// What is to be merged.
         head: PathBuf,
     },
+}
+
+/// Judges a change. What is wrong with the change is in the report, not an error.
+///
+/// # Errors
+/// [`crate::error::Kind::Usage`] if there is nothing to compare: no repository, no such commit, history that was not fetched.
+pub async fn judge(request: &Request) -> Result<GateReport> {
+    let deadline = Instant::now() + request.limit;
+    sides::check(request)?;
+    let repository = sides::open(&request.change)?;
+    let sides = Sides::of(&request.change, repository.as_ref())?;
+    let mut found = Found::default();
+    let rules = match sides.rules(&request.policy)? {
+        Ok(rules) => rules,
+        Err(said) => {
+            found.reasons.push(advised(said));
+            return Ok(decide::report(request, &sides.names, None, found));
+        }
+    };
+    let standing = Standing::of(&request.approvals, &rules.policy.owners, sides.names.head.commit.as_deref());
+    files::look(request, &sides, &rules, &standing, deadline, &mut found).await?;
+    found.approvals = standing.notes;
+    Ok(decide::report(request, &sides.names, Some(&rules), found))
+}
+
+/// A reason with what a contributor can do about it.
+fn advised(said: Said) -> Advised {
+    let advice = said.reason.act().map(str::to_owned).into_iter().collect();
+    Advised { reason: said.reason, message: shown(&said.message), advice }
+}
+
+/// A changed input as it may be shown.
+fn shown_change(change: &verify::Change) -> verify::Change {
+    let text = |value: &Option<String>| value.as_deref().map(shown);
+    verify::Change { input: shown(&change.input), was: text(&change.was), is: text(&change.is), material: change.material }
 }
 
 /// Text from outside as it may be shown: one line, bounded, nothing hidden in it, and no command of a CI system.

@@ -265,11 +265,11 @@ pub struct Facts {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Covered {
     /// Tests that were selected.
-    pub selected: u64,
+    pub selected: usize,
     /// Tests that passed.
-    pub passed: u64,
+    pub passed: usize,
     /// Tests that failed.
-    pub failed: u64,
+    pub failed: usize,
     /// Declared checks that were left out, with their reasons.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub out_of_scope: Vec<String>,

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::error::{Kind, Result};
 use crate::gate::{Approval, ApprovalSource, Approvals};
-use crate::github::{Api, Event};
+use crate::github::{Api, Event, Subject};
 
 #[derive(Deserialize)]
 struct Review {
@@ -18,6 +18,16 @@ struct Review {
 #[derive(Deserialize)]
 struct User {
     login: String,
+}
+
+#[derive(Deserialize)]
+struct Pull {
+    head: Head,
+}
+
+#[derive(Deserialize)]
+struct Head {
+    sha: String,
 }
 
 #[derive(Deserialize)]
@@ -36,9 +46,23 @@ pub async fn approvals(api: &Api, event: &Event, owners: &[String]) -> Approvals
         Ok(reviews) => reviews,
         Err(error) => return Approvals { given: Vec::new(), unknown: Some(error.chain()) },
     };
+    // The queue merges a commit of its own. Who approved the pull request's newest one approved that: a push takes it out of the queue.
+    let queued = match &event.subject {
+        Subject::MergeGroup { head, .. } => {
+            match api.get::<Pull>(&doing, &format!("/repos/{}/pulls/{number}", event.repository)).await {
+                Ok(pull) => Some((pull.head.sha, head.clone())),
+                Err(error) => return Approvals { given: Vec::new(), unknown: Some(error.chain()) },
+            }
+        }
+        _ => None,
+    };
     let mut unknown = None;
     let mut given = Vec::new();
     for (login, commit) in last_words(reviews) {
+        let commit = match &queued {
+            Some((newest, merged)) if commit.as_ref() == Some(newest) => Some(merged.clone()),
+            _ => commit,
+        };
         let mut teams = Vec::new();
         for owner in owners {
             match is_member(api, owner, &login).await {

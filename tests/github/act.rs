@@ -149,7 +149,7 @@ jobs:
         working-directory: cluster
         no-cluster: true
         snapshot: snapshot.json
-        recipe: sim-h100
+        recipe: recipe.yaml
         report: markdown=report.md
     - run: printf '%s' \"$OUTPUTS\" > \"$TEST_ARTIFACTS/outputs.json\"
       env:
@@ -159,7 +159,8 @@ jobs:
         env!("CARGO_BIN_EXE_seatrial")
     );
     let snapshot = std::fs::read_to_string(root().join("tests/fixtures/github/snapshot.json")).expect("reads");
-    let files = [(".github/workflows/validate.yaml", workflow.as_str()), ("cluster/snapshot.json", snapshot.as_str())];
+    let recipe = std::fs::read_to_string(root().join("tests/fixtures/github/recipe.yaml")).expect("reads");
+    let files = [(".github/workflows/validate.yaml", workflow.as_str()), ("cluster/snapshot.json", snapshot.as_str()), ("cluster/recipe.yaml", recipe.as_str())];
     let Some(consumer) = Consumer::new("example-org/evidence", &files) else { return };
     let acted = consumer.act(None, "push", &serde_json::json!({"ref": "refs/heads/main"}), &BTreeMap::new());
     assert!(acted.ok, "{}", acted.log);

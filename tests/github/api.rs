@@ -121,6 +121,13 @@ fn approvals_are_reviews_of_people_and_teams_and_what_cannot_be_read_is_unknown(
         given,
         [("@ann", [].as_slice(), Some(head.as_str()), ApprovalSource::Review), ("@bob", team.as_slice(), Some(BASE), ApprovalSource::Review)]
     );
+    // In the queue another commit is merged, which stands for the newest of the pull request and for no older one.
+    github.seed(&json!({"heads": {"104": head}}));
+    let merged = "4444444444444444444444444444444444444444";
+    let subject = Subject::MergeGroup { number: Some(104), base: BASE.to_owned(), head: merged.to_owned() };
+    let queued = wait(approvals(&github.api(GATE), &Event { subject, ..event.clone() }, &[]));
+    let commits: Vec<_> = queued.given.iter().map(|one| (one.by.as_str(), one.commit.as_deref())).collect();
+    assert_eq!((commits.as_slice(), queued.unknown), ([("@ann", Some(merged)), ("@bob", Some(BASE))].as_slice(), None));
     // The built-in token cannot read teams: that is neither a yes nor a no.
     let found = wait(approvals(&github.api("pull_requests=read"), &event, &owners));
     assert!(found.given.len() == 2 && found.unknown.as_deref().is_some_and(|why| why.contains("members: read")), "{found:?}");

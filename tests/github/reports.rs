@@ -60,7 +60,8 @@ fn outputs_say_how_a_verification_ended() {
 fn outputs_say_what_was_seen() {
     let folder = tempfile::tempdir().expect("a directory");
     std::fs::copy(root().join("tests/fixtures/github/snapshot.json"), folder.path().join("snapshot.json")).expect("is copied");
-    let inputs = json!({"command": "validate", "no-cluster": "true", "snapshot": "snapshot.json", "recipe": "sim-h100", "report": "markdown=report.md"});
+    std::fs::copy(root().join("tests/fixtures/github/recipe.yaml"), folder.path().join("recipe.yaml")).expect("is copied");
+    let inputs = json!({"command": "validate", "no-cluster": "true", "snapshot": "snapshot.json", "recipe": "recipe.yaml", "report": "markdown=report.md"});
     let ended = step(folder.path(), &inputs, &[]);
     let number = |name: &str| ended.outputs.get(name).and_then(|text| text.parse::<usize>().ok()).unwrap_or_else(|| panic!("{name}: {}", ended.said));
     let all: usize = ["pass", "fail", "skip", "error", "not-run"].iter().map(|name| number(name)).sum();

@@ -7,6 +7,7 @@ import (
 
 // What each operation wants: one of these. GitHub names them with each operation of its REST reference.
 var permissions = map[string][]string{
+	"GET /repos/{owner}/{repo}/pulls/{number}":            {"pull_requests=read"},
 	"GET /repos/{owner}/{repo}/pulls/{number}/reviews":    {"pull_requests=read"},
 	"GET /repos/{owner}/{repo}/issues/{number}/comments":  {"issues=read", "pull_requests=read"},
 	"POST /repos/{owner}/{repo}/issues/{number}/comments": {"issues=write", "pull_requests=write"},

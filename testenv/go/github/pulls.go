@@ -9,6 +9,16 @@ import (
 // The largest text that GitHub takes as a comment.
 const mostOfAComment = 65536
 
+func (s *server) getPull(r *request) (int, any) {
+	commit, found := s.state.Heads[r.PathValue("number")]
+	if !found {
+		return missing()
+	}
+	pull := s.shapes.of("pull-request", object{})
+	pull["head"].(object)["sha"] = commit
+	return http.StatusOK, pull
+}
+
 func (s *server) listReviews(r *request) (int, any) {
 	reviews := []any{}
 	for number, review := range page(s, r, s.state.Reviews[r.PathValue("number")]) {

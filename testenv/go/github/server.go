@@ -14,8 +14,9 @@ import (
 
 type object = map[string]any
 
-// state is everything that is kept. Numbers of pull requests are the keys of reviews.
+// state is everything that is kept. Numbers of pull requests are the keys of heads and reviews.
 type state struct {
+	Heads    map[string]string   `json:"heads"`
 	Reviews  map[string][]object `json:"reviews"`
 	Comments []*comment          `json:"comments"`
 	Checks   []*check            `json:"checks"`
@@ -64,8 +65,9 @@ type server struct {
 
 func newServer(shapes *shapes, public string) *server {
 	s := &server{mux: http.NewServeMux(), shapes: shapes, public: public}
-	s.state = state{Reviews: map[string][]object{}, Teams: map[string][]string{}, Refs: map[string]string{}, Commits: map[string]object{}, Trees: map[string]object{}}
+	s.state = state{Heads: map[string]string{}, Reviews: map[string][]object{}, Teams: map[string][]string{}, Refs: map[string]string{}, Commits: map[string]object{}, Trees: map[string]object{}}
 	handlers := map[string]func(*request) (int, any){
+		"GET /repos/{owner}/{repo}/pulls/{number}":            s.getPull,
 		"GET /repos/{owner}/{repo}/pulls/{number}/reviews":    s.listReviews,
 		"GET /repos/{owner}/{repo}/issues/{number}/comments":  s.listComments,
 		"POST /repos/{owner}/{repo}/issues/{number}/comments": s.createComment,
