@@ -6,6 +6,8 @@ mod act;
 mod api;
 #[path = "github/comment.rs"]
 mod comment;
+#[path = "github/docs.rs"]
+mod docs;
 #[path = "github/fake.rs"]
 mod fake;
 #[path = "github/init.rs"]
@@ -21,6 +23,11 @@ mod reports;
 #[expect(dead_code, reason = "the registry tests use more of it")]
 #[path = "support/registry.rs"]
 mod registry_server;
+#[expect(dead_code, reason = "the evidence tests use more of it")]
+#[path = "support/sigstore.rs"]
+mod sigstore_stack;
+#[path = "github/whole.rs"]
+mod whole;
 
 use std::path::Path;
 

@@ -52,6 +52,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("verify", "constraints digest error evidence exit files limits policy pull reason recipe registry results snapshot trust ui yaml"),
     ("git", "error limits"),
     ("gate", "digest error evidence exit files git limits policy reason recipe registry results snapshot trust verify yaml"),
+    ("github", "error files gate limits reason results snapshot ui"),
 ];
 
 /// What must never be added to a line of [`LAYERS`], whatever else changes.
@@ -70,8 +71,13 @@ const CRATES: &[(&str, &[&str], &str)] = &[
     ("sigstore_types", &["src/evidence/sigstore/", "src/sign/", "src/trust/"], "the library changes often; few places know it"),
     ("sigstore_verify", &["src/evidence/sigstore/", "src/trust/"], "the library changes often; few places know it"),
     ("sigstore_oidc sigstore_rekor sigstore_sign sigstore_tsa", &["src/sign/"], "only signing talks to Sigstore's services"),
-    ("reqwest", &["src/registry/", "src/sign/", "src/source/"], "sockets are opened in `cluster`, `registry`, `sign` and `source` only"),
-    ("gix", &["src/git.rs"], "objects of a repository that nobody vouches for are read in one place, within limits"),
+    ("octocrab", &["src/github/"], "GitHub is asked in one place, which repeats, waits and explains"),
+    (
+        "reqwest",
+        &["src/github/api.rs", "src/registry/", "src/sign/", "src/source/"],
+        "sockets are opened in `cluster`, `github`, `registry`, `sign` and `source` only",
+    ),
+    ("gix", &["src/git.rs", "src/github/remote.rs"], "objects of a repository that nobody vouches for are read in one place, within limits"),
     ("jpx_core", &["src/health/expression.rs"], "expressions are checked when they are compiled, in one place"),
     ("minijinja", &["src/results/markdown.rs"], "its formatter escapes every value"),
     ("quick_xml", &["src/facts/nvidia.rs"], "one reader of XML"),

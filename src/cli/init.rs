@@ -50,7 +50,8 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
     }
     remote::check_name(&args.branch).map_err(|error| error.context("read --branch"))?;
     let fill = |text: &str| {
-        // Names are of a few plain characters, so that they stay what they are in YAML.
+        // Names are of a few plain characters, so that they stay what they are in YAML. Registries know lower case only.
+        let text = text.replace("ghcr.io/OWNER", &format!("ghcr.io/{}", remote.owner.to_lowercase()));
         let text = text.replace("NUMBER", &args.repository_id.to_string()).replace("SERVER", &remote.server);
         text.replace("OWNER", &remote.owner).replace("NAME", &remote.name).replace("BRANCH", &args.branch)
     };

@@ -84,7 +84,14 @@ fn values(text: &str) -> impl Iterator<Item = &str> {
 }
 
 fn add(line: &mut Vec<OsString>, flag: &clap::Arg, name: &str, value: &str) -> Result<()> {
+    let bare = flag.get_num_args().is_some_and(|number| number.min_values() == 0);
     match flag.get_action() {
+        // A flag that may have a value: `true` is the flag alone.
+        clap::ArgAction::Set if bare && matches!(value.trim(), "true" | "false") => {
+            if value.trim() == "true" {
+                line.push(format!("--{name}").into());
+            }
+        }
         clap::ArgAction::SetTrue => match value.trim() {
             "true" => line.push(format!("--{name}").into()),
             "false" => {}

@@ -79,7 +79,7 @@ impl Consumer {
         let mut command = through.unwrap_or_else(|| Command::new(&self.act));
         command.arg(event).args(["--platform", "ubuntu-24.04=-self-hosted", "--action-offline-mode", "--pull=false", "--eventpath"]).arg(&file);
         command.args(["--cache-server-addr", "127.0.0.1", "--artifact-server-addr", "127.0.0.1"]);
-        for (used, path) in local_repositories() {
+        for (used, path) in local_repositories(&self.beside("actions")) {
             command.arg("--local-repository").arg(format!("{used}={path}"));
         }
         for (name, value) in variables {
@@ -92,15 +92,21 @@ impl Consumer {
         Acted { ok: output.status.success(), log }
     }
 
-    /// The program, for a command that starts it elsewhere.
-    pub(crate) fn program(&self) -> &Path {
-        &self.act
-    }
 }
 
 /// What stands in for actions that would have to be downloaded: `owner/name@commit`, and a folder.
-fn local_repositories() -> Vec<(String, String)> {
-    let ours = root().display().to_string();
+///
+/// act copies the folder, so ours has what the Action and the workflows are made of and no more.
+fn local_repositories(folder: &Path) -> Vec<(String, String)> {
+    let ours = folder.join("seatrial");
+    let workflows = [".github/workflows/validate.yaml", ".github/workflows/evidence-gate.yaml", ".github/workflows/evidence-sign.yaml"];
+    for path in ["action.yml", "action/install.sh", "Cargo.toml"].iter().chain(&workflows) {
+        let into = ours.join(path);
+        std::fs::create_dir_all(into.parent().expect("has one")).expect("is made");
+        std::fs::copy(root().join(path), into).expect("is copied");
+    }
+    let ours = ours.display().to_string();
+    let stand_in = |name: &str| root().join("tests/github/actions").join(name).display().to_string();
     let mut all = Vec::new();
     for folder in [".github/workflows", "examples/consumer"] {
         for entry in std::fs::read_dir(root().join(folder)).expect("is there") {
@@ -108,8 +114,8 @@ fn local_repositories() -> Vec<(String, String)> {
             for line in text.lines().filter_map(|line| line.split_once("uses:")).map(|(_, used)| used.trim()) {
                 let Some((what, commit)) = line.split(" #").next().unwrap_or_default().trim().split_once('@') else { continue };
                 let path = match what {
-                    "actions/upload-artifact" => format!("{ours}/tests/github/actions/upload"),
-                    "actions/download-artifact" => format!("{ours}/tests/github/actions/download"),
+                    "actions/upload-artifact" => stand_in("upload"),
+                    "actions/download-artifact" => stand_in("download"),
                     _ if what.starts_with("seatrial/seatrial") => ours.clone(),
                     _ => continue,
                 };
@@ -125,8 +131,9 @@ fn local_repositories() -> Vec<(String, String)> {
 
 /// The commit at which the Action is pinned.
 pub(crate) fn pinned() -> String {
-    let found = local_repositories().into_iter().find(|(used, _)| used.starts_with("seatrial/seatrial@"));
-    found.expect("is pinned").0
+    let text = std::fs::read_to_string(root().join(".github/workflows/evidence-gate.yaml")).expect("reads");
+    let used = text.lines().find_map(|line| line.split_once("uses: seatrial/seatrial@")).expect("is used").1;
+    format!("seatrial/seatrial@{}", used.split(' ').next().expect("a commit"))
 }
 
 #[test]

@@ -13,7 +13,7 @@ use seatrial::github::{Api, Event, Subject};
 use serde_json::{Value, json};
 
 use crate::comment::{report, row};
-use crate::fake::{GATE, GitHub};
+use crate::fake::{GATE, GitHub, runtime};
 
 const BASE: &str = "1111111111111111111111111111111111111111";
 
@@ -34,7 +34,7 @@ fn comments(github: &GitHub, number: u64) -> Vec<Value> {
 }
 
 fn wait<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
+    runtime().block_on(future)
 }
 
 #[test]
@@ -158,6 +158,7 @@ fn faults_are_repeated_for_a_while_and_rate_limits_are_waited_for_if_they_are_sh
     assert!(began.elapsed().as_secs() < 5 && found.unknown.as_deref().is_some_and(|why| why.contains("more requests are allowed in")), "{found:?}");
 
     // Nobody is there at all.
+    let _within = runtime().enter();
     let gone = Api::new("http://127.0.0.1:9", "t".to_owned()).expect("a client");
     let told = wait(tell(&gone, &event, &report("accept", None, &[]))).expect("the decision stands");
     assert!(told.done.is_empty() && told.left_out.iter().all(|why| why.contains("does not answer")), "{told}");

@@ -11,12 +11,14 @@ use serde_json::{Value, json};
 
 use crate::registry_server::program;
 use crate::root;
+use crate::sigstore_stack::Stack;
 
 /// What a token of a gate may do.
 pub(crate) const GATE: &str = "contents=read,checks=write,pull_requests=write,members=read";
 
 /// The stand-in, and Prism.
 pub(crate) struct GitHub {
+    stack: Option<&'static Stack>,
     fake: String,
     prism: String,
     _children: [Child; 2],
@@ -27,21 +29,30 @@ impl GitHub {
     #[track_caller]
     pub(crate) fn shared() -> Option<&'static Self> {
         static SHARED: OnceLock<Option<GitHub>> = OnceLock::new();
-        SHARED.get_or_init(Self::start).as_ref()
+        SHARED.get_or_init(|| Self::start(None, free(), free())).as_ref()
     }
 
-    fn start() -> Option<Self> {
+    /// One in the network namespace of a private Sigstore.
+    pub(crate) fn within(stack: &'static Stack) -> Option<Self> {
+        Self::start(Some(stack), "127.0.0.1:4020".to_owned(), "127.0.0.1:4021".to_owned())
+    }
+
+    /// A program where this is.
+    fn command(stack: Option<&Stack>, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        stack.map_or_else(|| Command::new(&program), |stack| stack.command(&program))
+    }
+
+    fn start(stack: Option<&'static Stack>, behind: String, before: String) -> Option<Self> {
         let (fake, prism) = (program("github-fake")?, program("prism")?);
         let description = root().join("testenv/github/api.json");
-        let (behind, before) = (free(), free());
-        let mut command = Command::new(fake);
+        let mut command = Self::command(stack, fake);
         command.arg("-listen").arg(&behind).args(["-public", &format!("http://{before}"), "-description"]).arg(&description);
         // It ends when its standard input does, which only this process holds.
         let stand_in = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("the stand-in starts");
         let (host, port) = before.split_once(':').expect("host and port");
         // A process in between ends Prism when this one is gone, whatever ends it.
         let script = r#""$@" & child=$!; cat >/dev/null; kill $child"#;
-        let mut command = Command::new("sh");
+        let mut command = Self::command(stack, "sh");
         command.args(["-c", script, "sh"]).arg(prism).args(["proxy", "-h", host, "-p", port, "--errors"]).arg(&description);
         command.arg(format!("http://{behind}")).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut checker = command.spawn().expect("Prism starts");
@@ -55,7 +66,7 @@ impl GitHub {
         }
         // Nobody reads the rest; it must not stand still when the pipe is full.
         std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
-        Some(Self { fake: format!("http://{behind}"), prism: format!("http://{before}"), _children: [stand_in, checker] })
+        Some(Self { stack, fake: format!("http://{behind}"), prism: format!("http://{before}"), _children: [stand_in, checker] })
     }
 
     /// Where it is, with everything checked.
@@ -65,11 +76,13 @@ impl GitHub {
 
     /// The API, with a token that may do this.
     pub(crate) fn api(&self, permissions: &str) -> Api {
+        let _within = runtime().enter();
         Api::new(&self.prism, permissions.to_owned()).expect("a client")
     }
 
     /// The same without Prism, for answers that GitHub's description does not have.
     pub(crate) fn api_unchecked(&self, permissions: &str) -> Api {
+        let _within = runtime().enter();
         Api::new(&self.fake, permissions.to_owned()).expect("a client")
     }
 
@@ -93,11 +106,17 @@ impl GitHub {
     }
 
     fn curl(&self, args: &[&str], path: &str) -> String {
-        let output = Command::new("curl").args(["-sS", "--fail", "--max-time", "20"]).args(args).arg(format!("{}{path}", self.fake)).output();
+        let output = Self::command(self.stack, "curl").args(["-sS", "--fail", "--max-time", "20"]).args(args).arg(format!("{}{path}", self.fake)).output();
         let output = output.expect("curl runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).expect("UTF-8")
     }
+}
+
+/// The runtime of all requests: a client belongs to the one that it was made in.
+pub(crate) fn runtime() -> &'static tokio::runtime::Runtime {
+    static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| tokio::runtime::Runtime::new().expect("a runtime"))
 }
 
 fn free() -> String {
