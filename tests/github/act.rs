@@ -83,7 +83,9 @@ impl Consumer {
             command.arg("--local-repository").arg(format!("{used}={path}"));
         }
         for (name, value) in variables {
-            command.arg("--env").arg(format!("{name}={value}"));
+            // What `github.token` is.
+            let kind = if *name == "GITHUB_TOKEN" { "--secret" } else { "--env" };
+            command.arg(kind).arg(format!("{name}={value}"));
         }
         command.arg("--env").arg(format!("TEST_ARTIFACTS={}", self.beside("artifacts").display()));
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", home).current_dir(self.path());
