@@ -1,6 +1,7 @@
 //! Gets published evidence back: the bundle, and every signature that is attached to it, checked against the digests asked for.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -41,14 +42,17 @@ pub async fn files(registry: &Registry, digest: &Digest) -> Result<Files> {
         .await
 }
 
-/// A bundle with its large artifacts on disk, in files that have no name.
+/// A bundle with its large artifacts on disk, in files that have no name. They are in `near`, if that is a directory that can be
+/// written, so that they can get a name there.
 ///
 /// # Errors
 /// As [`files`]; [`Kind::Integrity`] if the manifest is not the one that the files give.
-pub async fn parcel(registry: &Registry, digest: &Digest) -> Result<Parcel> {
+pub async fn parcel(registry: &Registry, digest: &Digest, near: Option<&Path>) -> Result<Parcel> {
     let manifest = registry.get_manifest(digest).await?;
+    let layers = oci::layers(&manifest)?;
+    registry.meter().expect(layers.iter().map(|layer| layer.size).sum());
     let got: Vec<(String, Got)> =
-        stream::iter(oci::layers(&manifest)?).map(|layer| get(registry, layer)).buffered(PARALLEL).try_collect().await?;
+        stream::iter(layers).map(|layer| get(registry, layer, near)).buffered(PARALLEL).try_collect().await?;
     let (mut files, mut large) = (Files::new(), BTreeMap::new());
     for (path, got) in got {
         match got {
@@ -68,11 +72,12 @@ enum Got {
     Large(Large),
 }
 
-async fn get(registry: &Registry, layer: oci::Layer) -> Result<(String, Got)> {
+async fn get(registry: &Registry, layer: oci::Layer, near: Option<&Path>) -> Result<(String, Got)> {
     if !layer.may_stay_on_disk() {
         return Ok((layer.path, Got::Held(registry.get_blob(&layer.digest, layer.size).await?)));
     }
-    let file = tempfile::tempfile().with_context(|| format!("make a temporary file for {}", layer.path))?;
+    let file = near.map_or_else(tempfile::tempfile, |near| tempfile::tempfile_in(near).or_else(|_| tempfile::tempfile()));
+    let file = file.with_context(|| format!("make a temporary file for {}", layer.path))?;
     registry.get_blob_into(&layer.digest, layer.size, &file).await?;
     Ok((layer.path, Got::Large(Large { file: Arc::new(file), size: layer.size, digest: layer.digest })))
 }

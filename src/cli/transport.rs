@@ -1,6 +1,6 @@
 //! `seatrial evidence push`, `sign`, `publish`, `pack`, `unpack`: evidence on its way.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
@@ -127,7 +127,7 @@ pub(crate) async fn publish(args: Publish, ui: &Ui) -> Result<Exit> {
     Ok(Exit::Ok)
 }
 
-async fn unsigned(folder: &std::path::Path, to: &To, ui: &Ui) -> Result<Exit> {
+async fn unsigned(folder: &Path, to: &To, ui: &Ui) -> Result<Exit> {
     let target = to.target()?;
     ui.waiting(&format!("{} to take the bundle", target.repository));
     let published = publish::publish_unsigned(folder, &target).await?;
@@ -170,7 +170,7 @@ fn told(published: &Published, signer: Option<&Signer>, ui: &Ui) {
 
 pub(crate) async fn pack(args: Pack, ui: &Ui) -> Result<Exit> {
     ui.waiting(&format!("{} to be read", printable(&args.input)));
-    let source = pack::read(&args.input, &args.registry.options()).await?;
+    let source = pack::read(&args.input, &args.registry.options(), None).await?;
     let to = args.output.map_or_else(|| pack::default_file(&source), Ok)?;
     let moved = pack::pack(&source, &to)?;
     moved_to("packed", &moved, &to, ui);
@@ -179,13 +179,15 @@ pub(crate) async fn pack(args: Pack, ui: &Ui) -> Result<Exit> {
 
 pub(crate) async fn unpack(args: Unpack, ui: &Ui) -> Result<Exit> {
     ui.waiting(&format!("{} to be read", printable(&args.input)));
-    let source = pack::read(&args.input, &args.registry.options()).await?;
+    // Beside what is written, what was fetched need not be copied.
+    let near = args.output.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let source = pack::read(&args.input, &args.registry.options(), Some(near)).await?;
     let moved = pack::unpack(&source, &args.output)?;
     moved_to("unpacked", &moved, &args.output, ui);
     Ok(Exit::Ok)
 }
 
-fn moved_to(word: &str, moved: &Moved, to: &std::path::Path, ui: &Ui) {
+fn moved_to(word: &str, moved: &Moved, to: &Path, ui: &Ui) {
     ui.clear_live();
     let left = if moved.left == 0 { String::new() } else { format!(", {} left behind", moved.left) };
     ui.line(format!("  {word:<9}{}, signatures: {}{left}", moved.digest, moved.signatures));

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read;
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{BufWriter, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, fstat, openat};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, fstat, linkat, openat};
 
 use crate::digest::{Digest, Hasher};
 use crate::error::{Context, Error, Kind, Result};
@@ -39,6 +40,21 @@ pub struct Large {
     pub size: u64,
     /// SHA-256 of its bytes.
     pub digest: Digest,
+}
+
+impl Large {
+    /// Writes it to a file that is not there yet. One that has no name yet, and is on the same file system, just gets it.
+    fn write(&self, to: &Path) -> std::io::Result<()> {
+        if fstat(&*self.file)?.st_nlink == 0 {
+            let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+            if linkat(CWD, own, CWD, to, AtFlags::SYMLINK_FOLLOW).is_ok() {
+                return self.file.set_permissions(PermissionsExt::from_mode(0o644));
+            }
+        }
+        let mut file = BufWriter::with_capacity(limits::COPY_PIECE, File::create_new(to)?);
+        std::io::copy(&mut layout::reader(self), &mut file)?;
+        file.flush()
+    }
 }
 
 /// What a bundle's directory holds, where large artifacts are not read into memory. Nothing of it is checked.
@@ -121,8 +137,7 @@ pub fn write_parcel(parcel: &Parcel, signature: Option<&[u8]>, folder: &Path) ->
                 Part::Large(large) => {
                     let (to, writing) = (partial.join(path), || format!("write {path}"));
                     std::fs::create_dir_all(to.parent().unwrap_or(partial)).with_context(writing)?;
-                    let mut file = File::create_new(to).with_context(writing)?;
-                    std::io::copy(&mut layout::reader(large), &mut file).with_context(writing)?;
+                    large.write(&to).with_context(writing)?;
                 }
             }
         }
@@ -229,7 +244,7 @@ impl Walk {
     /// The digest of a file that is not kept in memory.
     fn summed(&mut self, mut file: File, path: &str) -> Result<Large> {
         let limit = limits::BUNDLE_FILE_BYTES.min(limits::BUNDLE_BYTES - self.bytes);
-        let (mut size, mut hasher, mut piece) = (0, Hasher::new(), vec![0; 1 << 16]);
+        let (mut size, mut hasher, mut piece) = (0, Hasher::new(), vec![0; limits::COPY_PIECE]);
         loop {
             let read = file.read(&mut piece).with_context(|| format!("read {path}"))?;
             if read == 0 || size > limit {
