@@ -14,7 +14,9 @@ use crate::digest::{Digest, Hasher};
 use crate::error::{Context, Error, Kind, Result};
 use crate::evidence::SIGNATURE;
 use crate::evidence::bundle::{Bundle, Files};
+use crate::evidence::contents::{Contents, is_document};
 use crate::evidence::layout;
+use crate::evidence::manifest::Sums;
 use crate::evidence::oci::may_stay_on_disk;
 use crate::evidence::parcel::{Parcel, Part};
 use crate::{files, limits};
@@ -73,7 +75,7 @@ pub struct Opened {
 /// # Errors
 /// [`Kind::Usage`] if it is no directory; [`Kind::Integrity`] for links, devices and whatever is over the limits.
 pub fn read(folder: &Path) -> Result<Found> {
-    let walk = walk(folder, false)?;
+    let walk = walk(folder, Keep::All)?;
     Ok(Found { files: walk.files, signature: walk.signature })
 }
 
@@ -82,17 +84,26 @@ pub fn read(folder: &Path) -> Result<Found> {
 /// # Errors
 /// As [`read`].
 pub fn open(folder: &Path) -> Result<Opened> {
-    let walk = walk(folder, true)?;
+    let walk = walk(folder, Keep::AllButLarge)?;
     Ok(Opened { files: walk.files, large: walk.large, signature: walk.signature })
 }
 
-fn walk(folder: &Path, leave: bool) -> Result<Walk> {
+/// Reads the documents of a directory, and hashes all other files. Gives the local copy of the signature too.
+///
+/// # Errors
+/// As [`read`].
+pub fn look(folder: &Path) -> Result<(Contents, Option<Vec<u8>>)> {
+    let walk = walk(folder, Keep::Documents)?;
+    Ok((Contents::new(walk.files, walk.sums), walk.signature))
+}
+
+fn walk(folder: &Path, keep: Keep) -> Result<Walk> {
     let shown = folder.display();
     // The folder itself may be reached through a link: the user named it.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = openat(CWD, folder, flags, Mode::empty())
         .map_err(|error| Error::usage(format!("{shown} is not a directory that can be read")).because(error))?;
-    let mut walk = Walk { leave, ..Walk::default() };
+    let mut walk = Walk { keep, ..Walk::default() };
     walk.folder(&root, "", 0).with_context(|| format!("read the bundle in {shown}"))?;
     walk.signature = walk.files.remove(SIGNATURE);
     Ok(walk)
@@ -169,13 +180,23 @@ pub fn write_signature(folder: &Path, signature: &[u8]) -> Result<()> {
     files::write(&folder.join(SIGNATURE), signature)
 }
 
+/// What is read into memory.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Keep {
+    #[default]
+    All,
+    AllButLarge,
+    Documents,
+}
+
 #[derive(Default)]
 struct Walk {
     files: Files,
     large: BTreeMap<String, Large>,
+    /// Size and digest of what is not kept.
+    sums: Sums,
     signature: Option<Vec<u8>>,
-    /// Whether large artifacts stay on disk.
-    leave: bool,
+    keep: Keep,
     bytes: u64,
     entries: usize,
 }
@@ -219,7 +240,10 @@ impl Walk {
             FileType::Directory => self.folder(&file, &format!("{path}/"), depth + 1),
             FileType::RegularFile => {
                 let size = u64::try_from(about.st_size).unwrap_or_default();
-                if self.leave && may_stay_on_disk(path, size) {
+                if self.keep == Keep::Documents && path != SIGNATURE && !is_document(path) {
+                    let Large { size, digest, .. } = self.summed(File::from(file), path)?;
+                    self.sums.insert(path.to_owned(), (size, digest));
+                } else if self.keep == Keep::AllButLarge && may_stay_on_disk(path, size) {
                     let large = self.summed(File::from(file), path)?;
                     self.large.insert(path.to_owned(), large);
                 } else {
@@ -258,7 +282,7 @@ impl Walk {
     }
 
     fn count(&mut self, size: u64, limit: u64, path: &str) -> Result<()> {
-        if size > limit || self.files.len() + self.large.len() > limits::BUNDLE_FILES {
+        if size > limit || self.files.len() + self.large.len() + self.sums.len() > limits::BUNDLE_FILES {
             return Err(Error::new(Kind::Integrity, format!("with {path} there is more than a bundle may hold")));
         }
         self.bytes += size;

@@ -11,8 +11,8 @@ use reqwest::{Method, Url};
 use serde::Deserialize;
 use tokio::sync::OnceCell;
 
-use super::credentials::Sources;
 use super::body::Body;
+use super::credentials::Sources;
 use super::http::{Call, Failure, Reply};
 use super::{Registry, Repository};
 use crate::error::{Error, Kind, Result};

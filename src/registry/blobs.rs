@@ -81,7 +81,9 @@ impl Registry {
             put = Call { answers: &[StatusCode::PAYLOAD_TOO_LARGE], ..put };
         }
         match self.call_once(&put).await?.status {
-            StatusCode::PAYLOAD_TOO_LARGE => Err(Failure::transient(Error::new(Kind::Unavailable, format!("{doing}: it is too large for one request")))),
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                Err(Failure::transient(Error::new(Kind::Unavailable, format!("{doing}: it is too large for one request"))))
+            }
             _ => Ok(()),
         }
     }
