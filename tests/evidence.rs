@@ -23,6 +23,7 @@ mod mutation;
 mod fault_proxy;
 #[path = "support/killed.rs"]
 mod killed;
+#[expect(dead_code, reason = "other tests look at the time too")]
 #[path = "support/measure.rs"]
 mod measure;
 #[path = "evidence/packed.rs"]
