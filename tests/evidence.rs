@@ -12,6 +12,8 @@ mod fields;
 mod forgeries;
 #[path = "evidence/lies.rs"]
 mod lies;
+#[path = "evidence/login.rs"]
+mod login;
 #[path = "evidence/look.rs"]
 mod look;
 #[path = "evidence/mutation.rs"]
@@ -46,3 +48,5 @@ mod sample;
 mod signers;
 #[path = "support/sigstore.rs"]
 mod sigstore_stack;
+#[path = "support/watched.rs"]
+mod watched;

@@ -67,6 +67,12 @@ const CRATES: &[(&str, &[&str], &str)] = &[
     ("sigstore_types", &["src/evidence/sigstore/", "src/sign/", "src/trust/"], "the library changes often; few places know it"),
     ("sigstore_verify", &["src/evidence/sigstore/", "src/trust/"], "the library changes often; few places know it"),
     ("sigstore_oidc sigstore_rekor sigstore_sign sigstore_tsa", &["src/sign/"], "only signing talks to Sigstore's services"),
+    (
+        "hyper",
+        &["src/sign/login/", "src/source/web_tests.rs"],
+        "the one port that we listen on is a browser's way back; other than that, tests' servers",
+    ),
+    ("oauth2 webbrowser", &["src/sign/login/"], "people log in in one place, where what comes back is judged"),
     ("reqwest", &["src/registry/", "src/sign/", "src/source/"], "sockets are opened in `cluster`, `registry`, `sign` and `source` only"),
     ("jpx_core", &["src/health/expression.rs"], "expressions are checked when they are compiled, in one place"),
     ("minijinja", &["src/results/markdown.rs"], "its formatter escapes every value"),
@@ -81,6 +87,7 @@ const SLEEPS: &[(&str, &str)] = &[
     ("src/sim/plane.rs", "a server that starts gives no signal before its port answers"),
     ("src/checks/convergence.rs", "that nothing changes for a while is what is asked"),
     ("src/engine.rs", "the time that the user gave for everything, raced against the work"),
+    ("src/sign/login/device.rs", "the issuer says how often it may be asked whether somebody has typed the code in (RFC 8628)"),
     ("tests/support/", "as above, for the servers that tests start; every loop there has a deadline"),
 ];
 
