@@ -67,11 +67,7 @@ const CRATES: &[(&str, &[&str], &str)] = &[
     ("sigstore_types", &["src/evidence/sigstore/", "src/sign/", "src/trust/"], "the library changes often; few places know it"),
     ("sigstore_verify", &["src/evidence/sigstore/", "src/trust/"], "the library changes often; few places know it"),
     ("sigstore_oidc sigstore_rekor sigstore_sign sigstore_tsa", &["src/sign/"], "only signing talks to Sigstore's services"),
-    (
-        "hyper",
-        &["src/sign/login/", "src/source/web_tests.rs"],
-        "the one port that we listen on is a browser's way back; other than that, tests' servers",
-    ),
+    ("hyper", &["src/sign/login/", "src/source/web_tests.rs"], "the one port that we listen on is a browser's way back"),
     ("oauth2 webbrowser", &["src/sign/login/"], "people log in in one place, where what comes back is judged"),
     ("reqwest", &["src/registry/", "src/sign/", "src/source/"], "sockets are opened in `cluster`, `registry`, `sign` and `source` only"),
     ("jpx_core", &["src/health/expression.rs"], "expressions are checked when they are compiled, in one place"),
