@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// One request to a Sigstore service: a log answers once it has published a checkpoint, which takes seconds.
 pub const SIGSTORE_REQUEST: Duration = Duration::from_secs(60);
+/// Fetching a trusted root by TUF: some five small files, one after the other.
+pub const TRUST_UPDATE: Duration = Duration::from_secs(120);
 /// Somebody logs in: finding the second factor takes a minute or two. Less than the step that signs has, which is 300 s.
 pub const LOGIN: Duration = Duration::from_secs(240);
 /// What an issuer answers; real ones' descriptions of themselves and tokens have 1 to 4 KB.

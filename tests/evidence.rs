@@ -36,6 +36,8 @@ mod registry_server;
 mod keyless;
 #[path = "evidence/proofs.rs"]
 mod proofs;
+#[path = "evidence/python.rs"]
+mod python;
 #[path = "evidence/redaction.rs"]
 mod redaction;
 #[path = "evidence/resumed.rs"]
@@ -48,5 +50,7 @@ mod sample;
 mod signers;
 #[path = "support/sigstore.rs"]
 mod sigstore_stack;
+#[path = "evidence/trust.rs"]
+mod trust;
 #[path = "support/watched.rs"]
 mod watched;

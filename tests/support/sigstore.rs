@@ -17,6 +17,8 @@ pub(crate) const REGISTRY: &str = "127.0.0.1:5000";
 pub(crate) const PEOPLE: &str = "http://127.0.0.1:13020";
 /// Who vouches for workflows.
 pub(crate) const GITHUB: &str = "http://127.0.0.1:13021";
+/// TUF repositories of the trusted root.
+pub(crate) const TUF: &str = "http://127.0.0.1:13022";
 
 /// The stack: everything that is needed to sign and to verify.
 pub(crate) struct Stack {
