@@ -1,4 +1,4 @@
-# make demo: the main job, on a simulated cluster of this machine. make test: all tests, on real servers.
+# make demo: the main job, on a simulated cluster of this machine. make test: the tests, on real servers; make test-matrix: those that take long.
 # Both get the servers they need first: testenv/get.sh says where from. The tests ask it again where they are.
 
 control_plane := kube-apiserver kube-controller-manager kube-scheduler kubectl etcd kwok kwokctl
@@ -10,7 +10,7 @@ servers := $(control_plane) oci-registry oras docker-registry $(sigstore) $(real
 # NAME=PATH lines of get.sh as SEATRIAL_BIN_NAME=PATH words.
 as_env := awk -F= '{ name = toupper($$1); gsub("-", "_", name); print "SEATRIAL_BIN_" name "=" $$2 }'
 
-.PHONY: build demo test bench lint release clean
+.PHONY: build demo test test-matrix bench lint release clean
 
 build:
 	cargo build --locked
@@ -22,6 +22,11 @@ demo:
 test:
 	testenv/get.sh $(servers) >/dev/null
 	cargo test --locked
+
+# Tests marked `#[ignore = "matrix"]`.
+test-matrix:
+	testenv/get.sh $(servers) >/dev/null
+	cargo test --locked -- --ignored
 
 # Whole runs of the program that is released, at scale, against the bounds of docs/performance.md; PART=NAME runs one part.
 bench:
