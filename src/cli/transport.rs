@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use crate::cli::registry::RegistryArgs;
-use crate::cli::signing::SigningArgs;
+use crate::cli::signing::{SigningArgs, unless_interrupted};
 use crate::error::Result;
 use crate::exit::Exit;
 use crate::publish::pack::{self, Moved};
@@ -59,6 +59,9 @@ pub struct Publish {
     folder: PathBuf,
     #[command(flatten)]
     signing: SigningArgs,
+    /// Do not ask before publishing the name with which somebody logs in to sign.
+    #[arg(short, long, env = "SEATRIAL_YES")]
+    yes: bool,
     /// Sign nothing, whatever the environment offers: the pointer is pending until `seatrial evidence sign` has finished it.
     #[arg(long)]
     no_sign: bool,
@@ -77,6 +80,9 @@ pub struct Sign {
     input: PathBuf,
     #[command(flatten)]
     signing: SigningArgs,
+    /// Do not ask before publishing the name with which somebody logs in to sign.
+    #[arg(short, long, env = "SEATRIAL_YES")]
+    yes: bool,
     #[command(flatten)]
     registry: RegistryArgs,
 }
@@ -119,10 +125,10 @@ pub(crate) async fn publish(args: Publish, ui: &Ui) -> Result<Exit> {
     if args.no_sign {
         return unsigned(&args.folder, &args.to, ui).await;
     }
-    let signer = Signer::new(&args.signing.options())?;
+    let signer = Signer::new(&args.signing.options(args.yes))?.asking(ui);
     let target = args.to.target()?;
     ui.waiting(&format!("{} to take the bundle and its signature", target.repository));
-    let published = publish::publish(&args.folder, &signer, &target).await?;
+    let published = unless_interrupted(publish::publish(&args.folder, &signer, &target)).await?;
     told(&published, Some(&signer), ui);
     Ok(Exit::Ok)
 }
@@ -136,9 +142,9 @@ async fn unsigned(folder: &std::path::Path, to: &To, ui: &Ui) -> Result<Exit> {
 }
 
 pub(crate) async fn sign(args: Sign, ui: &Ui) -> Result<Exit> {
-    let signer = Signer::new(&args.signing.options())?;
+    let signer = Signer::new(&args.signing.options(args.yes))?.asking(ui);
     if args.input.is_dir() {
-        let (parcel, _) = publish::sign(&args.input, &signer).await?;
+        let (parcel, _) = unless_interrupted(publish::sign(&args.input, &signer)).await?;
         let file = args.input.join(crate::evidence::SIGNATURE);
         ui.line(format!("  signed   {}, content {}", signer.describe(), parcel.content_digest()));
         ui.event("signed", json!({"contentDigest": parcel.content_digest(), "signature": file}));
@@ -146,7 +152,7 @@ pub(crate) async fn sign(args: Sign, ui: &Ui) -> Result<Exit> {
         return Ok(Exit::Ok);
     }
     ui.waiting("the registry to give the bundle and to take its signature");
-    let published = publish::sign_pointer(&args.input, &signer, &args.registry.options()).await?;
+    let published = unless_interrupted(publish::sign_pointer(&args.input, &signer, &args.registry.options())).await?;
     told(&published, Some(&signer), ui);
     Ok(Exit::Ok)
 }
