@@ -4,8 +4,8 @@
 control_plane := kube-apiserver kube-controller-manager kube-scheduler kubectl etcd kwok kwokctl
 # A real node wants root; without, its tests are left out and its parts are not built.
 real_node := $(if $(filter 0,$(shell id -u)),kubelet containerd runc)
-# A private Sigstore, and the client that everybody has.
-sigstore := fulcio rekor-server timestamp-server sigstore-stack cosign
+# A private Sigstore, the client that everybody has, and one that shares no code with it or us.
+sigstore := fulcio rekor-server timestamp-server sigstore-stack cosign sigstore-python
 servers := $(control_plane) oci-registry oras docker-registry $(sigstore) $(real_node)
 # NAME=PATH lines of get.sh as SEATRIAL_BIN_NAME=PATH words.
 as_env := awk -F= '{ name = toupper($$1); gsub("-", "_", name); print "SEATRIAL_BIN_" name "=" $$2 }'

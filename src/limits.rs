@@ -4,6 +4,16 @@ use std::time::Duration;
 
 /// One request to a Sigstore service: a log answers once it has published a checkpoint, which takes seconds.
 pub const SIGSTORE_REQUEST: Duration = Duration::from_secs(60);
+/// Fetching a trusted root by TUF: some five small files, one after the other.
+pub const TRUST_UPDATE: Duration = Duration::from_secs(120);
+/// Somebody logs in: finding the second factor takes a minute or two. Less than the step that signs has, which is 300 s.
+pub const LOGIN: Duration = Duration::from_secs(240);
+/// What an issuer answers; real ones' descriptions of themselves and tokens have 1 to 4 KB.
+pub const LOGIN_ANSWER_BYTES: usize = 256 << 10;
+/// The request with which a browser comes back; cookies of other services on this machine come with it.
+pub const LOGIN_REQUEST_BYTES: usize = 64 << 10;
+/// Connections to the port on which a browser comes back; browsers open up to six beforehand.
+pub const LOGIN_CONNECTIONS: usize = 32;
 /// A command that signs: somebody may have to touch a token.
 pub const SIGNER_COMMAND: Duration = Duration::from_secs(180);
 /// What a command that signs may write; a signature of the largest kind in use, in base64, has some 6 KB.

@@ -51,6 +51,12 @@ pub enum Tone {
     Strong,
 }
 
+impl std::fmt::Debug for Ui {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ui").field("mode", &self.0.mode).finish_non_exhaustive()
+    }
+}
+
 impl Ui {
     /// Makes the writer. `mode` defaults to GitHub's where `GITHUB_ACTIONS` is `true`, else to the human one.
     #[must_use]
@@ -97,6 +103,13 @@ impl Ui {
     /// Writes a line for people; nothing in JSON mode or when quiet.
     pub fn line(&self, text: impl AsRef<str>) {
         if self.0.mode != Mode::Json && !self.0.quiet {
+            self.write(text.as_ref());
+        }
+    }
+
+    /// Writes what somebody has to act on now, also when quiet; nothing in JSON mode, where an event says it.
+    pub fn notice(&self, text: impl AsRef<str>) {
+        if self.0.mode != Mode::Json {
             self.write(text.as_ref());
         }
     }
@@ -187,6 +200,12 @@ impl Ui {
         }
     }
 
+    /// True if somebody can be asked: there is a terminal to read from and to write to.
+    #[must_use]
+    pub fn can_ask(&self) -> bool {
+        self.0.live && io::stdin().is_terminal()
+    }
+
     /// Says how far what is waited for has come: in the live line, or in a line of its own; nothing in JSON mode.
     pub fn progress(&self, text: &str) {
         if self.0.mode == Mode::Json || self.0.quiet {
@@ -209,7 +228,7 @@ impl Ui {
     /// # Errors
     /// [`crate::error::Kind::Io`] if the terminal cannot be read.
     pub fn ask(&self, question: &str) -> crate::error::Result<bool> {
-        if !self.0.live || !io::stdin().is_terminal() {
+        if !self.can_ask() {
             return Ok(false);
         }
         self.clear_live();

@@ -14,6 +14,8 @@ mod fields;
 mod forgeries;
 #[path = "evidence/lies.rs"]
 mod lies;
+#[path = "evidence/login.rs"]
+mod login;
 #[path = "evidence/look.rs"]
 mod look;
 #[path = "evidence/mutation.rs"]
@@ -39,6 +41,8 @@ mod registry_server;
 mod keyless;
 #[path = "evidence/proofs.rs"]
 mod proofs;
+#[path = "evidence/python.rs"]
+mod python;
 #[path = "evidence/redaction.rs"]
 mod redaction;
 #[path = "evidence/resumed.rs"]
@@ -51,3 +55,7 @@ mod sample;
 mod signers;
 #[path = "support/sigstore.rs"]
 mod sigstore_stack;
+#[path = "evidence/trust.rs"]
+mod trust;
+#[path = "support/watched.rs"]
+mod watched;

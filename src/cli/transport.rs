@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use crate::cli::registry::RegistryArgs;
-use crate::cli::signing::SigningArgs;
+use crate::cli::signing::{SigningArgs, unless_interrupted};
 use crate::error::Result;
 use crate::exit::Exit;
 use crate::publish::pack::{self, Moved, Source};
@@ -64,6 +64,9 @@ pub struct Publish {
     folder: PathBuf,
     #[command(flatten)]
     signing: SigningArgs,
+    /// Do not ask before publishing the name with which somebody logs in to sign.
+    #[arg(short, long, env = "SEATRIAL_YES")]
+    yes: bool,
     /// Sign nothing, whatever the environment offers: the pointer is pending until `seatrial evidence sign` has finished it.
     #[arg(long)]
     no_sign: bool,
@@ -82,6 +85,9 @@ pub struct Sign {
     input: PathBuf,
     #[command(flatten)]
     signing: SigningArgs,
+    /// Do not ask before publishing the name with which somebody logs in to sign.
+    #[arg(short, long, env = "SEATRIAL_YES")]
+    yes: bool,
     #[command(flatten)]
     registry: RegistryArgs,
 }
@@ -124,9 +130,9 @@ pub(crate) async fn publish(args: Publish, ui: &Ui) -> Result<Exit> {
     if args.no_sign {
         return unsigned(&args.folder, &args.to, ui).await;
     }
-    let signer = Signer::new(&args.signing.options())?;
+    let signer = Signer::new(&args.signing.options(args.yes))?.asking(ui);
     let target = args.to.target("the bundle and its signature", ui)?;
-    let published = publish::publish(&args.folder, &signer, &target).await?;
+    let published = unless_interrupted(publish::publish(&args.folder, &signer, &target)).await?;
     told(&published, Some(&signer), ui);
     Ok(Exit::Ok)
 }
@@ -139,9 +145,9 @@ async fn unsigned(folder: &Path, to: &To, ui: &Ui) -> Result<Exit> {
 }
 
 pub(crate) async fn sign(args: Sign, ui: &Ui) -> Result<Exit> {
-    let signer = Signer::new(&args.signing.options())?;
+    let signer = Signer::new(&args.signing.options(args.yes))?.asking(ui);
     if args.input.is_dir() {
-        let (parcel, _) = publish::sign(&args.input, &signer).await?;
+        let (parcel, _) = unless_interrupted(publish::sign(&args.input, &signer)).await?;
         let file = args.input.join(crate::evidence::SIGNATURE);
         ui.line(format!("  signed   {}, content {}", signer.describe(), parcel.content_digest()));
         ui.event("signed", json!({"contentDigest": parcel.content_digest(), "signature": file}));
@@ -150,7 +156,7 @@ pub(crate) async fn sign(args: Sign, ui: &Ui) -> Result<Exit> {
     }
     let waiting = "the registry to give the bundle and to take its signature";
     ui.waiting(waiting);
-    let published = publish::sign_pointer(&args.input, &signer, &args.registry.options_shown(ui, waiting)).await?;
+    let published = unless_interrupted(publish::sign_pointer(&args.input, &signer, &args.registry.options_shown(ui, waiting))).await?;
     told(&published, Some(&signer), ui);
     Ok(Exit::Ok)
 }
