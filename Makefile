@@ -4,8 +4,8 @@
 control_plane := kube-apiserver kube-controller-manager kube-scheduler kubectl etcd kwok kwokctl
 # A real node wants root; without, its tests are left out and its parts are not built.
 real_node := $(if $(filter 0,$(shell id -u)),kubelet containerd runc)
-# A private Sigstore, and the client that everybody has.
-sigstore := fulcio rekor-server timestamp-server sigstore-stack cosign
+# A private Sigstore, the client that everybody has, and one that shares no code with it or us.
+sigstore := fulcio rekor-server timestamp-server sigstore-stack cosign sigstore-python
 servers := $(control_plane) oci-registry oras docker-registry $(sigstore) $(real_node)
 # NAME=PATH lines of get.sh as SEATRIAL_BIN_NAME=PATH words.
 as_env := awk -F= '{ name = toupper($$1); gsub("-", "_", name); print "SEATRIAL_BIN_" name "=" $$2 }'
@@ -30,7 +30,7 @@ test-matrix:
 
 # Whole runs of the program that is released, at scale, against the bounds of docs/performance.md; PART=NAME runs one part.
 bench:
-	testenv/get.sh $(control_plane) oci-registry oras >/dev/null
+	testenv/get.sh $(control_plane) $(sigstore) oci-registry oras >/dev/null
 	RUSTFLAGS="-C target-feature=+crt-static" cargo bench --locked --target $(target) --bench scale -- $(PART)
 
 lint:

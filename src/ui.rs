@@ -53,6 +53,12 @@ pub enum Tone {
     Strong,
 }
 
+impl std::fmt::Debug for Ui {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ui").field("mode", &self.0.mode).finish_non_exhaustive()
+    }
+}
+
 impl Ui {
     /// Makes the writer. `mode` defaults to GitHub's where `GITHUB_ACTIONS` is `true`, else to the human one.
     #[must_use]
@@ -122,6 +128,13 @@ impl Ui {
     pub fn line(&self, text: impl AsRef<str>) {
         if self.0.mode != Mode::Json && !self.0.quiet {
             self.write_calm(text.as_ref());
+        }
+    }
+
+    /// Writes what somebody has to act on now, also when quiet; nothing in JSON mode, where an event says it.
+    pub fn notice(&self, text: impl AsRef<str>) {
+        if self.0.mode != Mode::Json {
+            self.write(text.as_ref());
         }
     }
 
@@ -212,12 +225,35 @@ impl Ui {
         }
     }
 
+    /// True if somebody can be asked: there is a terminal to read from and to write to.
+    #[must_use]
+    pub fn can_ask(&self) -> bool {
+        self.0.live && io::stdin().is_terminal()
+    }
+
+    /// Says how far what is waited for has come: in the live line, or in a line of its own; nothing in JSON mode.
+    pub fn progress(&self, text: &str) {
+        if self.0.mode == Mode::Json || self.0.quiet {
+            return;
+        }
+        let live = self.0.bar.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|bar| bar.set_message(printable(text)));
+        if live.is_none() {
+            self.waiting(text);
+        }
+    }
+
+    /// True if there is a live line.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.0.live
+    }
+
     /// Asks a yes-or-no question on a terminal; without one the answer is no.
     ///
     /// # Errors
     /// [`crate::error::Kind::Io`] if the terminal cannot be read.
     pub fn ask(&self, question: &str) -> crate::error::Result<bool> {
-        if !self.0.live || !io::stdin().is_terminal() {
+        if !self.can_ask() {
             return Ok(false);
         }
         self.clear_live();
@@ -297,6 +333,16 @@ pub fn no_command(text: &str) -> Cow<'_, str> {
         if is_one(&line) { line.replacen("::", ":\u{fffd}", 1) } else { line }
     };
     Cow::Owned(text.split('\n').map(calm).collect::<Vec<_>>().join("\n"))
+}
+
+/// A size for people, rounded up.
+#[must_use]
+pub fn printable_size(bytes: u64) -> String {
+    match bytes {
+        0..1024 => format!("{bytes} bytes"),
+        1024..1_048_576 => format!("{} KiB", bytes.div_ceil(1024)),
+        _ => format!("{} MiB", bytes.div_ceil(1_048_576)),
+    }
 }
 
 /// Escapes text for a GitHub workflow command, which ends at the end of the line.

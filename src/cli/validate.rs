@@ -110,7 +110,7 @@ pub struct Args {
     cncf_submission: bool,
     #[command(flatten)]
     publish: PublishArgs,
-    /// Do not ask before running on a cluster that is not simulated.
+    /// Do not ask before running on a cluster that is not simulated, nor before publishing the name with which somebody logs in to sign.
     #[arg(short, long, env = "SEATRIAL_YES")]
     yes: bool,
     /// Do not ask the API server and the registry beforehand what we may do.
@@ -159,7 +159,7 @@ fn duration(text: &str) -> std::result::Result<Duration, String> {
 }
 
 pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
-    args.publish.check_key()?;
+    args.publish.check_key(args.yes, &cx.ui)?;
     args.check_offline()?;
     args.check_pages()?;
     if let Some(folder) = &args.emit_attestation {
@@ -300,7 +300,7 @@ impl Args {
             node_facts: self.asked.options(self.pods.options()?)?,
             given,
             settle: Duration::from_secs(self.settle),
-            publishing: self.publish.publishing(self.emit_attestation.clone())?,
+            publishing: self.publish.publishing(self.emit_attestation.clone(), self.yes)?,
             ..Inputs::new(workflow, recipe)
         })
     }

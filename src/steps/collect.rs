@@ -50,7 +50,7 @@ async fn run(cx: &StepCx<'_>) -> Result<Outcome> {
     match (&publishing.signing, &publishing.push) {
         (Some(signing), Some(reference)) => {
             cx.ui.waiting(&format!("{reference} to take the bundle and its signature"));
-            let published = publish::publish(&folder, &Signer::new(signing)?, &target(publishing, reference)?).await?;
+            let published = publish::publish(&folder, &Signer::new(signing)?.asking(cx.ui), &target(publishing, reference)?).await?;
             words.extend(["pushed".to_owned(), "signed".to_owned(), format!("pointer {}", published.pointer.display())]);
         }
         (None, Some(reference)) => {
@@ -59,7 +59,7 @@ async fn run(cx: &StepCx<'_>) -> Result<Outcome> {
             words.extend(["pushed".to_owned(), "not signed yet".to_owned(), format!("pointer {}", published.pointer.display())]);
         }
         (Some(signing), None) => {
-            publish::sign(&folder, &Signer::new(signing)?).await?;
+            publish::sign(&folder, &Signer::new(signing)?.asking(cx.ui)).await?;
             words.push("signed".to_owned());
         }
         (None, None) => words.push("unsigned (no --key)".to_owned()),
