@@ -120,7 +120,8 @@ async fn offer(args: &OfferArgs, cx: &Cx) -> Result<Exit> {
     let base = args.base.clone().map_or_else(|| branch_of(&event), Ok)?;
     let files = args.pointers.iter().map(|path| read(path)).collect::<Result<Vec<_>>>()?;
     let first = files.first().map(|(path, _)| path.clone()).unwrap_or_default();
-    let named_after = || Path::new(&first).file_stem().map(|stem| format!("evidence/{}", stem.to_string_lossy().chars().take(24).collect::<String>()));
+    let named_after =
+        || Path::new(&first).file_stem().map(|stem| format!("evidence/{}", stem.to_string_lossy().chars().take(24).collect::<String>()));
     let branch = match (&args.branch, args.pull_request) {
         (Some(branch), _) => branch.clone(),
         (None, true) => named_after().unwrap_or_else(|| "evidence/new".to_owned()),
@@ -154,7 +155,7 @@ async fn sign(args: Sign, cx: &Cx) -> Result<Exit> {
     }
     let event = Event::of_environment()?;
     let branch = args.branch.clone().map_or_else(|| branch_of(&event), Ok)?;
-    let signer = Signer::new(&args.signing.options())?;
+    let signer = Signer::new(&args.signing.options(false))?;
     // What was signed is committed even if the next cannot be: it would be signed twice otherwise.
     let mut trouble = None;
     let mut signed = Vec::new();

@@ -54,13 +54,26 @@ fn content(report: &GateReport, rows: usize) -> Value {
         .map(|row| json!({"name": row.name, "state": row.state.word(), "blocks": if row.blocks { "yes" } else { "no" }, "affected": few(&row.affected_by)}))
         .collect();
     let left = [pointers.len(), files.len(), report.recipes.len()].iter().map(|length| length.saturating_sub(rows)).sum::<usize>();
-    let approvals: Vec<String> = report.approvals.iter().take(rows).map(|note| {
-        let counts = note.why_not.as_ref().map_or_else(|| format!("speaks for {}", note.owners.join(", ")), |why| format!("does not count, {why}"));
-        format!("{} {counts}", note.by)
-    }).collect();
-    let changes: Vec<Value> = report.policy_changes.iter().take(rows).map(|change| {
-        json!({"input": change.input, "was": change.was.as_deref().unwrap_or("-"), "is": change.is.as_deref().unwrap_or("-")})
-    }).collect();
+    let approvals: Vec<String> = report
+        .approvals
+        .iter()
+        .take(rows)
+        .map(|note| {
+            let counts = note
+                .why_not
+                .as_ref()
+                .map_or_else(|| format!("speaks for {}", note.owners.join(", ")), |why| format!("does not count, {why}"));
+            format!("{} {counts}", note.by)
+        })
+        .collect();
+    let changes: Vec<Value> = report
+        .policy_changes
+        .iter()
+        .take(rows)
+        .map(
+            |change| json!({"input": change.input, "was": change.was.as_deref().unwrap_or("-"), "is": change.is.as_deref().unwrap_or("-")}),
+        )
+        .collect();
     json!({
         "decision": report.decision.word(), "reason": report.reason.map(crate::reason::Reason::id), "summary": report.summary,
         "advice": report.advice.iter().take(rows.max(3)).collect::<Vec<_>>(),
@@ -105,7 +118,10 @@ fn word(decision: &str, reasons: &[Advised]) -> String {
 /// What is said of each file that is not accepted, and where the evidence is.
 fn details(report: &GateReport, rows: usize) -> Vec<Value> {
     let said = |reasons: &[Advised]| -> Vec<String> {
-        reasons.iter().flat_map(|said| std::iter::once(format!("{}: {}", said.reason.id(), said.message)).chain(said.advice.iter().cloned())).collect()
+        reasons
+            .iter()
+            .flat_map(|said| std::iter::once(format!("{}: {}", said.reason.id(), said.message)).chain(said.advice.iter().cloned()))
+            .collect()
     };
     let approved = |by: &[String]| (!by.is_empty()).then(|| format!("approved by {}", by.join(", ")));
     let pointers = report.pointers.iter().map(|row| {

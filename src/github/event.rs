@@ -180,7 +180,8 @@ mod tests {
     #[test]
     fn an_event_without_its_commits_is_an_error_and_not_nothing_to_judge() {
         let injected = r#"{"pull_request": {"number": 7, "base": {"sha": "--upload-pack=x"}, "head": {"sha": "x"}}}"#;
-        for (name, text) in [("pull_request_target", "{}"), ("merge_group", "{}"), ("pull_request", "no JSON"), ("pull_request", injected)] {
+        for (name, text) in [("pull_request_target", "{}"), ("merge_group", "{}"), ("pull_request", "no JSON"), ("pull_request", injected)]
+        {
             assert_eq!(parse(name, text).expect_err("is refused").kind(), Kind::Schema, "{name} {text}");
         }
         for name in ["", "o", "o/", "/r", "o/..", "o/r/x", "o/r?x"] {

@@ -103,10 +103,7 @@ impl Offer {
             Ok(url) => Ok(Offered { commit: commit.sha, url, without: None }),
             // The commit is there: people can open it by hand.
             Err(error) if error.kind() == Kind::Denied => {
-                let why = format!(
-                    "{}; the setting \"Allow GitHub Actions to create and approve pull requests\" may be off",
-                    error.chain()
-                );
+                let why = format!("{}; the setting \"Allow GitHub Actions to create and approve pull requests\" may be off", error.chain());
                 let (server, repository) = (&self.server, &self.repository);
                 let url = format!("{server}/{repository}/compare/{}...{}?expand=1", self.base, self.branch);
                 Ok(Offered { commit: commit.sha, url, without: Some(why) })

@@ -110,9 +110,8 @@ fn conclusion(decision: Decision) -> &'static str {
 
 async fn check_run(api: &Api, event: &Event, head: &str, report: &GateReport, text: &str, annotations: &[Annotation]) -> Result<()> {
     let doing = format!("make the check run on {head} of {}", event.repository);
-    let output = |annotations: &[Annotation]| -> Value {
-        json!({"title": comment::title(report), "summary": text, "annotations": annotations})
-    };
+    let output =
+        |annotations: &[Annotation]| -> Value { json!({"title": comment::title(report), "summary": text, "annotations": annotations}) };
     let mut pieces = annotations.chunks(limits::GITHUB_ANNOTATIONS);
     let first = pieces.next().unwrap_or_default();
     let body = json!({

@@ -60,7 +60,8 @@ pub fn origin(folder: &Path) -> Result<Remote> {
         .map_err(|error| Error::usage(format!("{shown} is not the top of a git repository")).because(error).hint(way_out))?;
     let url = repository.config_snapshot().string("remote.origin.url").map(|url| url.to_string());
     let url = url.ok_or_else(|| Error::usage(format!("the git repository {shown} has no remote `origin`")).hint(way_out))?;
-    Remote::parse(&url).ok_or_else(|| Error::usage(format!("the remote `origin` of {shown} does not name OWNER/NAME on a server")).hint(way_out))
+    Remote::parse(&url)
+        .ok_or_else(|| Error::usage(format!("the remote `origin` of {shown} does not name OWNER/NAME on a server")).hint(way_out))
 }
 
 #[cfg(test)]
@@ -77,9 +78,21 @@ mod tests {
             "ssh://git@github.com:22/example-org/evidence.git",
         ] {
             let remote = Remote::parse(url).unwrap_or_else(|| panic!("{url}"));
-            assert_eq!((remote.server.as_str(), remote.owner.as_str(), remote.name.as_str()), ("https://github.com", "example-org", "evidence"), "{url}");
+            assert_eq!(
+                (remote.server.as_str(), remote.owner.as_str(), remote.name.as_str()),
+                ("https://github.com", "example-org", "evidence"),
+                "{url}"
+            );
         }
-        for url in ["/srv/git/x.git", "file:///srv/x/y", "https://github.com/only", "https://github.com/a/b/c", "git@h:a/b\"x", "https://h/../b", "x"] {
+        for url in [
+            "/srv/git/x.git",
+            "file:///srv/x/y",
+            "https://github.com/only",
+            "https://github.com/a/b/c",
+            "git@h:a/b\"x",
+            "https://h/../b",
+            "x",
+        ] {
             assert_eq!(Remote::parse(url), None, "{url}");
         }
     }

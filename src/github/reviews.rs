@@ -48,12 +48,10 @@ pub async fn approvals(api: &Api, event: &Event, owners: &[String]) -> Approvals
     };
     // The queue merges a commit of its own. Who approved the pull request's newest one approved that: a push takes it out of the queue.
     let queued = match &event.subject {
-        Subject::MergeGroup { head, .. } => {
-            match api.get::<Pull>(&doing, &format!("/repos/{}/pulls/{number}", event.repository)).await {
-                Ok(pull) => Some((pull.head.sha, head.clone())),
-                Err(error) => return Approvals { given: Vec::new(), unknown: Some(error.chain()) },
-            }
-        }
+        Subject::MergeGroup { head, .. } => match api.get::<Pull>(&doing, &format!("/repos/{}/pulls/{number}", event.repository)).await {
+            Ok(pull) => Some((pull.head.sha, head.clone())),
+            Err(error) => return Approvals { given: Vec::new(), unknown: Some(error.chain()) },
+        },
         _ => None,
     };
     let mut unknown = None;

@@ -58,7 +58,10 @@ impl Consumer {
     pub(crate) fn git(&self, args: &[&str]) -> String {
         std::fs::create_dir_all(self.path()).expect("is made");
         let mut command = Command::new("git");
-        command.args(["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "commit.gpgsign=false"]).args(args).current_dir(self.path());
+        command
+            .args(["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "commit.gpgsign=false"])
+            .args(args)
+            .current_dir(self.path());
         let output = command.env("GIT_CONFIG_GLOBAL", "/dev/null").output().expect("git runs");
         assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
@@ -77,7 +80,10 @@ impl Consumer {
         let file = self.folder.path().join("event.json");
         std::fs::write(&file, payload.to_string()).expect("is written");
         let mut command = through.unwrap_or_else(|| Command::new(&self.act));
-        command.arg(event).args(["--platform", "ubuntu-24.04=-self-hosted", "--action-offline-mode", "--pull=false", "--eventpath"]).arg(&file);
+        command
+            .arg(event)
+            .args(["--platform", "ubuntu-24.04=-self-hosted", "--action-offline-mode", "--pull=false", "--eventpath"])
+            .arg(&file);
         command.args(["--cache-server-addr", "127.0.0.1", "--artifact-server-addr", "127.0.0.1"]);
         for (used, path) in local_repositories(&self.beside("actions")) {
             command.arg("--local-repository").arg(format!("{used}={path}"));
@@ -93,7 +99,6 @@ impl Consumer {
         let log = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         Acted { ok: output.status.success(), log }
     }
-
 }
 
 /// What stands in for actions that would have to be downloaded: `owner/name@commit`, and a folder.
@@ -169,7 +174,11 @@ jobs:
     );
     let snapshot = std::fs::read_to_string(root().join("tests/fixtures/github/snapshot.json")).expect("reads");
     let recipe = std::fs::read_to_string(root().join("tests/fixtures/github/recipe.yaml")).expect("reads");
-    let files = [(".github/workflows/validate.yaml", workflow.as_str()), ("cluster/snapshot.json", snapshot.as_str()), ("cluster/recipe.yaml", recipe.as_str())];
+    let files = [
+        (".github/workflows/validate.yaml", workflow.as_str()),
+        ("cluster/snapshot.json", snapshot.as_str()),
+        ("cluster/recipe.yaml", recipe.as_str()),
+    ];
     let Some(consumer) = Consumer::new("example-org/evidence", &files) else { return };
     let acted = consumer.act(None, "push", &serde_json::json!({"ref": "refs/heads/main"}), &BTreeMap::new());
     assert!(acted.ok, "{}", acted.log);

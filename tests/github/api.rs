@@ -42,12 +42,20 @@ fn a_report_becomes_one_check_run_with_annotations_and_one_comment_that_is_updat
     let Some(github) = GitHub::shared() else { return };
     let (event, head) = pull(101);
     let api = github.api(GATE);
-    let rows: Vec<Value> = (0..120).map(|number| row(&format!("evidence/h100/{number}.yaml"), Some("too-old"), "it is 91 days old")).collect();
+    let rows: Vec<Value> =
+        (0..120).map(|number| row(&format!("evidence/h100/{number}.yaml"), Some("too-old"), "it is 91 days old")).collect();
     let told = wait(tell(&api, &event, &report("refuse", Some("too-old"), &rows))).expect("is told");
-    assert_eq!((told.done.as_slice(), told.left_out.is_empty()), (["check run".to_owned(), "comment".to_owned()].as_slice(), true), "{told}");
+    assert_eq!(
+        (told.done.as_slice(), told.left_out.is_empty()),
+        (["check run".to_owned(), "comment".to_owned()].as_slice(), true),
+        "{told}"
+    );
     let made = checks(github, &head);
     assert_eq!(made.len(), 1);
-    assert_eq!((&made[0]["name"], &made[0]["conclusion"], &made[0]["title"]), (&json!(CHECK), &json!("failure"), &json!("refuse: too-old")));
+    assert_eq!(
+        (&made[0]["name"], &made[0]["conclusion"], &made[0]["title"]),
+        (&json!(CHECK), &json!("failure"), &json!("refuse: too-old"))
+    );
     let annotations = made[0]["annotations"].as_array().expect("annotations");
     assert_eq!(annotations.len(), 120, "50 go with each request, and none is lost");
     assert_eq!((&annotations[0]["path"], &annotations[0]["start_line"]), (&json!("evidence/h100/0.yaml"), &json!(4)));
@@ -82,7 +90,8 @@ fn our_comment_is_found_on_any_page_and_somebody_elses_with_our_mark_is_let_be()
     github.seed(&json!({"comments": all}));
     wait(tell(&api, &event, &report("accept", None, &[]))).expect("is told");
     let now = comments(github, 102);
-    let body = |id: u64| now.iter().find(|comment| comment["id"] == id).map(|comment| comment["body"].as_str().unwrap_or_default().to_owned());
+    let body =
+        |id: u64| now.iter().find(|comment| comment["id"] == id).map(|comment| comment["body"].as_str().unwrap_or_default().to_owned());
     assert!(body(2000).expect("is there").ends_with("accept"), "it is mallory's");
     assert!(body(2250).expect("is there").contains("Evidence gate: accept"));
     assert_eq!(body(2251), None, "there is one of ours");
@@ -93,7 +102,11 @@ fn our_comment_is_found_on_any_page_and_somebody_elses_with_our_mark_is_let_be()
 fn a_token_that_may_only_read_degrades_to_the_summary_and_says_so() {
     let Some(github) = GitHub::shared() else { return };
     let (event, head) = pull(103);
-    let told = wait(tell(&github.api("contents=read"), &event, &report("refuse", Some("too-old"), &[row("evidence/h100/a.yaml", Some("too-old"), "old")])));
+    let told = wait(tell(
+        &github.api("contents=read"),
+        &event,
+        &report("refuse", Some("too-old"), &[row("evidence/h100/a.yaml", Some("too-old"), "old")]),
+    ));
     let told = told.expect("the decision stands");
     assert!(told.done.is_empty() && told.left_out.len() == 2 && told.annotations.len() == 1, "{told:?}");
     assert!(told.to_string().contains("the step summary only") && told.to_string().contains("403"), "{told}");
@@ -119,7 +132,10 @@ fn approvals_are_reviews_of_people_and_teams_and_what_cannot_be_read_is_unknown(
     let team = ["@example-org/platform".to_owned()];
     assert_eq!(
         given,
-        [("@ann", [].as_slice(), Some(head.as_str()), ApprovalSource::Review), ("@bob", team.as_slice(), Some(BASE), ApprovalSource::Review)]
+        [
+            ("@ann", [].as_slice(), Some(head.as_str()), ApprovalSource::Review),
+            ("@bob", team.as_slice(), Some(BASE), ApprovalSource::Review)
+        ]
     );
     // In the queue another commit is merged, which stands for the newest of the pull request and for no older one.
     github.seed(&json!({"heads": {"104": head}}));
@@ -155,7 +171,10 @@ fn faults_are_repeated_for_a_while_and_rate_limits_are_waited_for_if_they_are_sh
     github.fault(&format!("GET {path}/pulls/105"), 403, 9, &json!({"x-ratelimit-remaining": "0", "x-ratelimit-reset": later.to_string()}));
     let began = Instant::now();
     let found = wait(approvals(&api, &event, &[]));
-    assert!(began.elapsed().as_secs() < 5 && found.unknown.as_deref().is_some_and(|why| why.contains("more requests are allowed in")), "{found:?}");
+    assert!(
+        began.elapsed().as_secs() < 5 && found.unknown.as_deref().is_some_and(|why| why.contains("more requests are allowed in")),
+        "{found:?}"
+    );
 
     // Nobody is there at all.
     let _within = runtime().enter();

@@ -25,7 +25,8 @@ pub(crate) fn report(decision: &str, reason: Option<&str>, pointers: &[Value]) -
 
 /// A row of it; with a reason it is refused.
 pub(crate) fn row(path: &str, reason: Option<&str>, message: &str) -> Value {
-    let reasons: Vec<Value> = reason.iter().map(|reason| json!({"reason": reason, "message": message, "advice": ["seatrial run"]})).collect();
+    let reasons: Vec<Value> =
+        reason.iter().map(|reason| json!({"reason": reason, "message": message, "advice": ["seatrial run"]})).collect();
     json!({
         "path": path, "line": 4, "change": "added", "decision": if reason.is_some() { "refuse" } else { "accept" },
         "exit": if reason.is_some() { 11 } else { 0 }, "reasons": reasons, "verified": reason.is_none(),
@@ -94,7 +95,8 @@ fn nothing_from_a_pull_request_is_more_than_text() {
         }
         assert!(!text.replace("\\]", "").contains("]("), "{hostile} becomes a link: {text}");
         // Tables keep their columns.
-        let table: Vec<usize> = text.lines().filter(|line| line.starts_with("| ")).map(|line| line.replace("\\|", "").matches('|').count()).collect();
+        let table: Vec<usize> =
+            text.lines().filter(|line| line.starts_with("| ")).map(|line| line.replace("\\|", "").matches('|').count()).collect();
         assert!(table.windows(2).all(|pair| pair[0] == pair[1]), "{text}");
     }
 }

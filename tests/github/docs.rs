@@ -12,9 +12,12 @@ fn table(kind: &str) -> String {
     let entries = action[kind].as_object().expect("entries");
     // In the order of the file.
     let mut names: Vec<&String> = entries.keys().collect();
-    let place = |name: &str| [format!("\n  {name}:\n"), format!("\n  \"{name}\":\n")].iter().find_map(|line| text.find(line)).unwrap_or(usize::MAX);
+    let place =
+        |name: &str| [format!("\n  {name}:\n"), format!("\n  \"{name}\":\n")].iter().find_map(|line| text.find(line)).unwrap_or(usize::MAX);
     names.sort_by_key(|name| place(name));
-    let rows = names.iter().map(|name| format!("| `{name}` | {} |\n", entries[*name]["description"].as_str().unwrap_or_default().replace('|', "\\|")));
+    let rows = names
+        .iter()
+        .map(|name| format!("| `{name}` | {} |\n", entries[*name]["description"].as_str().unwrap_or_default().replace('|', "\\|")));
     format!("| {} | |\n|---|---|\n{}", kind.trim_end_matches('s'), rows.collect::<String>())
 }
 

@@ -106,7 +106,11 @@ impl GitHub {
     }
 
     fn curl(&self, args: &[&str], path: &str) -> String {
-        let output = Self::command(self.stack, "curl").args(["-sS", "--fail", "--max-time", "20"]).args(args).arg(format!("{}{path}", self.fake)).output();
+        let output = Self::command(self.stack, "curl")
+            .args(["-sS", "--fail", "--max-time", "20"])
+            .args(args)
+            .arg(format!("{}{path}", self.fake))
+            .output();
         let output = output.expect("curl runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).expect("UTF-8")

@@ -36,7 +36,13 @@ fn init_writes_what_the_linters_and_the_policy_take_and_the_documentation_shows(
     let (code, said) = init(folder.path(), &["--repository-id", "123456789", "--branch", "trunk"]);
     assert_eq!(code, 0, "{said}");
     let policy = read(folder.path(), "evidence/policy.yaml");
-    for wanted in ["repositoryId: \"123456789\"", "https://github.com/example-org/clusters", "refs/heads/trunk", "ghcr.io/example-org", "@example-org"] {
+    for wanted in [
+        "repositoryId: \"123456789\"",
+        "https://github.com/example-org/clusters",
+        "refs/heads/trunk",
+        "ghcr.io/example-org",
+        "@example-org",
+    ] {
         assert!(policy.contains(wanted), "{wanted}: {policy}");
     }
     for name in FILES {
@@ -90,7 +96,11 @@ fn init_needs_to_know_which_repository_it_is() {
     let folder = tempfile::tempdir().expect("a directory");
     let (code, said) = init(folder.path(), &["--repository-id", "5"]);
     assert!(code == 2 && said.contains("--repository OWNER/NAME"), "{said}");
-    for wrong in [["--repository", "a/b\"\n", "--repository-id", "5"], ["--repository", "a/b", "--repository-id", "0"], ["--repository", "a", "--repository-id", "5"]] {
+    for wrong in [
+        ["--repository", "a/b\"\n", "--repository-id", "5"],
+        ["--repository", "a/b", "--repository-id", "0"],
+        ["--repository", "a", "--repository-id", "5"],
+    ] {
         assert_eq!(init(folder.path(), &wrong).0, 2, "{wrong:?}");
     }
     let (code, said) = init(folder.path(), &["--repository", "a/b", "--repository-id", "5", "--branch", "x\": y"]);

@@ -99,7 +99,8 @@ fn every_input_becomes_its_flag_and_none_is_forgotten() {
 
 #[test]
 fn what_is_empty_or_false_is_not_given_and_usual_values_do_no_harm() {
-    let told = line(&json!({"command": "verify", "evidence": "evidence", "policy": "", "plain-http": "false", "yes": "true", "recipe": " \n"}));
+    let told =
+        line(&json!({"command": "verify", "evidence": "evidence", "policy": "", "plain-http": "false", "yes": "true", "recipe": " \n"}));
     assert_eq!(told.expect("a line"), ["seatrial", "evidence", "verify", "--", "evidence"]);
     // What looks like a flag stays an argument, and what looks like a value stays one.
     let told = line(&json!({"command": "run", "workflow": "--yes", "recipe": "-x --out=/"})).expect("a line");

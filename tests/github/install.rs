@@ -92,7 +92,8 @@ fn a_release_is_taken_only_if_its_digest_and_its_signature_hold() {
     let version = [("SEATRIAL_VERSION", VERSION), ("GH_TOKEN", "t")];
     machine.script("bin/gh", r#"echo "asked: $* with $GH_TOKEN" >&2"#);
     let (worked, _, said) = machine.install(root(), &version);
-    let asked = "--repo seatrial/seatrial --signer-workflow seatrial/seatrial/.github/workflows/release.yaml --source-ref refs/tags/v1.2.3 with t";
+    let asked =
+        "--repo seatrial/seatrial --signer-workflow seatrial/seatrial/.github/workflows/release.yaml --source-ref refs/tags/v1.2.3 with t";
     assert!(worked && said.contains(asked), "{said}");
 
     let name = std::fs::read_to_string(machine.path("mirror/v1.2.3/SHA256SUMS")).expect("reads");

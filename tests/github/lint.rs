@@ -8,7 +8,8 @@ use crate::root;
 
 /// Workflows that users copy.
 fn examples() -> Vec<PathBuf> {
-    let mut all: Vec<PathBuf> = ["training", "inference", "conformance"].iter().map(|name| root().join(format!("examples/{name}.yaml"))).collect();
+    let mut all: Vec<PathBuf> =
+        ["training", "inference", "conformance"].iter().map(|name| root().join(format!("examples/{name}.yaml"))).collect();
     all.extend(["validate.yaml", "gate.yaml", "sign.yaml"].iter().map(|name| root().join("examples/consumer").join(name)));
     all
 }
@@ -24,7 +25,11 @@ fn clean(command: &mut Command) {
 fn actionlint_and_zizmor_have_nothing_to_say() {
     let (Some(actionlint), Some(zizmor)) = (program("actionlint"), program("zizmor")) else { return };
     clean(Command::new(&actionlint).args(["-oneline", "-shellcheck=", "-pyflakes="]));
-    clean(Command::new(&actionlint).args(["-oneline", "-shellcheck=", "-pyflakes=", "-config-file", ".github/actionlint.yaml"]).args(examples()));
+    clean(
+        Command::new(&actionlint)
+            .args(["-oneline", "-shellcheck=", "-pyflakes=", "-config-file", ".github/actionlint.yaml"])
+            .args(examples()),
+    );
     clean(Command::new(&zizmor).args(["--offline", "--no-progress", "--color", "never"]).arg(".").args(examples()));
 }
 
@@ -47,7 +52,8 @@ fn the_linters_would_have_found_something() {
 /// Where our own Action and workflows are used: by which file, what, and at which commit.
 fn own_pins() -> Vec<(String, String, String)> {
     let mut found = Vec::new();
-    let listed = Command::new("git").args(["ls-files", ".github", "examples", "docs", "README.md"]).current_dir(root()).output().expect("git runs");
+    let listed =
+        Command::new("git").args(["ls-files", ".github", "examples", "docs", "README.md"]).current_dir(root()).output().expect("git runs");
     for path in String::from_utf8(listed.stdout).expect("UTF-8").lines() {
         let text = std::fs::read_to_string(root().join(path)).unwrap_or_default();
         for (_, used) in text.lines().filter_map(|line| line.split_once("uses: seatrial/seatrial")) {

@@ -63,7 +63,9 @@ fn outputs_say_what_was_seen() {
     std::fs::copy(root().join("tests/fixtures/github/recipe.yaml"), folder.path().join("recipe.yaml")).expect("is copied");
     let inputs = json!({"command": "validate", "no-cluster": "true", "snapshot": "snapshot.json", "recipe": "recipe.yaml", "report": "markdown=report.md"});
     let ended = step(folder.path(), &inputs, &[]);
-    let number = |name: &str| ended.outputs.get(name).and_then(|text| text.parse::<usize>().ok()).unwrap_or_else(|| panic!("{name}: {}", ended.said));
+    let number = |name: &str| {
+        ended.outputs.get(name).and_then(|text| text.parse::<usize>().ok()).unwrap_or_else(|| panic!("{name}: {}", ended.said))
+    };
     let all: usize = ["pass", "fail", "skip", "error", "not-run"].iter().map(|name| number(name)).sum();
     assert_eq!(number("selected"), all, "{:?}", ended.outputs);
     assert!(number("selected") > 0 && number("pass") + number("fail") > 0 && number("skip") > 0, "{:?}", ended.outputs);

@@ -53,10 +53,14 @@ impl Drop for Cluster {
 
 /// The workflow of a consumer that calls one of ours, as pinned.
 fn caller(event: &str, workflow: &str, with: &str) -> String {
-    let text = std::fs::read_to_string(root().join("examples/consumer").join(if workflow == "validate" { "validate.yaml" } else { "gate.yaml" }));
+    let text =
+        std::fs::read_to_string(root().join("examples/consumer").join(if workflow == "validate" { "validate.yaml" } else { "gate.yaml" }));
     let text = text.expect("reads");
     let used = text.lines().find_map(|line| line.split_once("uses: ")).expect("is used").1;
-    format!("name: {workflow}\non: {event}\njobs:\n  {workflow}:\n    uses: {used}\n    with:\n      path: {}\n      plain-http: true\n{with}", env!("CARGO_BIN_EXE_seatrial"))
+    format!(
+        "name: {workflow}\non: {event}\njobs:\n  {workflow}:\n    uses: {used}\n    with:\n      path: {}\n      plain-http: true\n{with}",
+        env!("CARGO_BIN_EXE_seatrial")
+    )
 }
 
 /// What a workflow run of a repository would say of itself to Sigstore.
@@ -69,7 +73,8 @@ fn identity(repository: &str, id: &str, workflow: &str) -> String {
         ("job_workflow_ref", format!("seatrial/seatrial/.github/workflows/{workflow}@refs/heads/main")),
         ("event_name", "workflow_dispatch".to_owned()),
     ];
-    let claims: Vec<String> = claims.iter().map(|(name, value)| format!("{name}={}", value.replace('/', "%2F").replace(':', "%3A"))).collect();
+    let claims: Vec<String> =
+        claims.iter().map(|(name, value)| format!("{name}={}", value.replace('/', "%2F").replace(':', "%3A"))).collect();
     format!("{GITHUB}/token?{}", claims.join("&"))
 }
 
@@ -103,7 +108,8 @@ const SIMULATED: &str = "hardware: [simulated]\ncoverage: in-scope\n";
 
 /// The only pointer below a directory, by its path from there.
 fn pointer_below(folder: &Path) -> String {
-    let recipe = std::fs::read_dir(folder).expect("is there").flatten().map(|entry| entry.path()).find(|path| path.is_dir()).expect("a recipe");
+    let recipe =
+        std::fs::read_dir(folder).expect("is there").flatten().map(|entry| entry.path()).find(|path| path.is_dir()).expect("a recipe");
     let pointer = std::fs::read_dir(&recipe).expect("is there").flatten().next().expect("a pointer").path();
     pointer.strip_prefix(folder).expect("is below").display().to_string()
 }
@@ -122,7 +128,11 @@ fn evidence_that_a_workflow_made_is_accepted_and_what_is_wrong_is_refused() {
     );
     let validate = caller("workflow_dispatch", "validate", &with);
     let gate = caller("pull_request_target", "gate", &trust);
-    let files = [(".github/workflows/validate.yaml", validate.as_str()), (".github/workflows/gate.yaml", gate.as_str()), ("evidence/policy.yaml", &policy(SIMULATED, "1h"))];
+    let files = [
+        (".github/workflows/validate.yaml", validate.as_str()),
+        (".github/workflows/gate.yaml", gate.as_str()),
+        ("evidence/policy.yaml", &policy(SIMULATED, "1h")),
+    ];
     let Some(consumer) = Consumer::new(REPOSITORY, &files) else { return };
     let start = "5555555555555555555555555555555555555555";
     github.seed(&json!({"refs": {"heads/main": start, "heads/new-evidence": start}, "commits": {start: {"tree": start, "message": "m", "parents": []}}}));
@@ -176,7 +186,13 @@ fn evidence_that_a_workflow_made_is_accepted_and_what_is_wrong_is_refused() {
             "hardware-simulated",
         ),
         ("no evidence", policy(SIMULATED, "1h"), vec![("recipes/sim-h100.yaml", RECIPE)], "needs-evidence", "evidence-missing"),
-        ("the recipe changed after the run", policy(SIMULATED, "1h"), vec![(&at, &pointer), ("recipes/sim-h100.yaml", RECIPE)], "refuse", "recipe-drifted"),
+        (
+            "the recipe changed after the run",
+            policy(SIMULATED, "1h"),
+            vec![(&at, &pointer), ("recipes/sim-h100.yaml", RECIPE)],
+            "refuse",
+            "recipe-drifted",
+        ),
     ];
     let server = consumer.beside("server/example-org");
     std::os::unix::fs::symlink(consumer.path(), server.join("evidence.git")).expect("is linked");
@@ -206,15 +222,28 @@ fn evidence_that_a_workflow_made_is_accepted_and_what_is_wrong_is_refused() {
         assert!(set.contains_key("accepted") && set.contains_key("refused"), "{name}: {}", ran.log);
         // What the pull request is told.
         let state = github.state();
-        let check = state["checks"].as_array().into_iter().flatten().find(|check| check["head_sha"] == head.as_str()).expect("a check run").clone();
+        let check =
+            state["checks"].as_array().into_iter().flatten().find(|check| check["head_sha"] == head.as_str()).expect("a check run").clone();
         assert_eq!(check["conclusion"] == "success", *decision == "accept", "{name}: {check}");
         let comments = state["comments"].as_array().expect("comments").iter().filter(|comment| comment["pull"] == (number + 1).to_string());
         let bodies: Vec<&str> = comments.filter_map(|comment| comment["body"].as_str()).collect();
         assert!(bodies.len() == 1 && bodies[0].contains(decision), "{name}: {bodies:?}");
         // By hand it is the same.
-        let mut by_hand = stack.seatrial(&["gate", "--base", &base, "--head", &head, "--plain-http", "-t", "json", "--trusted-root", &stack.trusted_root()]);
+        let mut by_hand = stack.seatrial(&[
+            "gate",
+            "--base",
+            &base,
+            "--head",
+            &head,
+            "--plain-http",
+            "-t",
+            "json",
+            "--trusted-root",
+            &stack.trusted_root(),
+        ]);
         let output = by_hand.current_dir(consumer.path()).output().expect("runs");
-        let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+        let report: Value =
+            serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
         assert_eq!(report["decision"], *decision, "{name}");
         assert_eq!(report["reason"].as_str().unwrap_or("ok"), set["reason"], "{name}");
         assert_eq!(output.status.code().map(|code| code.to_string()), set.get("exit-code").cloned(), "{name}");
