@@ -89,20 +89,45 @@ fn cases(world: &World, pointers: &Pointers, stranger: &Signed) -> Vec<Case> {
             vec![file("recipes/mine.yaml", seatrial::yaml::to_string(&recipe()).expect("YAML").replace("sim-h100", "mine"))],
             (Decision::NeedsEvidence, Some("evidence-missing"), 13),
         ),
-        case("no evidence, only reported", world.policy("gate: {drifted: report}\n"), vec![recipe_file(&changed)], (Decision::Accept, None, 0)),
-        case("in another folder", usual(), vec![file(&place(good).replace("sim-h100", "sim-h200"), good.to_yaml().expect("YAML"))], refuse("pointer-misplaced", 21)),
-        case("in no folder", usual(), vec![file(&place(good).replace("sim-h100/", ""), good.to_yaml().expect("YAML"))], refuse("pointer-misplaced", 21)),
+        case(
+            "no evidence, only reported",
+            world.policy("gate: {drifted: report}\n"),
+            vec![recipe_file(&changed)],
+            (Decision::Accept, None, 0),
+        ),
+        case(
+            "in another folder",
+            usual(),
+            vec![file(&place(good).replace("sim-h100", "sim-h200"), good.to_yaml().expect("YAML"))],
+            refuse("pointer-misplaced", 21),
+        ),
+        case(
+            "in no folder",
+            usual(),
+            vec![file(&place(good).replace("sim-h100/", ""), good.to_yaml().expect("YAML"))],
+            refuse("pointer-misplaced", 21),
+        ),
         case("under another name", usual(), vec![file(&misnamed, good.to_yaml().expect("YAML"))], refuse("pointer-misnamed", 21)),
         case("with another file", usual(), vec![added(good), file("evidence/sim-h100/notes.txt", "x")], refuse("unexpected-file", 11)),
         case("of a recipe that is not there", usual(), vec![gone("recipes/sim-h100.yaml"), added(good)], refuse("recipe-drifted", 12)),
-        case("the policy is changed", usual(), vec![file("evidence/policy.yaml", world.policy("maximumAge: 900d\n"))], refuse("policy-changed", 11)),
+        case(
+            "the policy is changed",
+            usual(),
+            vec![file("evidence/policy.yaml", world.policy("maximumAge: 900d\n"))],
+            refuse("policy-changed", 11),
+        ),
         case(
             "the policy is changed, which is only reported",
             world.policy("gate: {policyChanges: report}\n"),
             vec![file("evidence/policy.yaml", world.policy("maximumAge: 900d\n"))],
             (Decision::Accept, None, 0),
         ),
-        case("the policy is made unusable", usual(), vec![file("evidence/policy.yaml", "kind: EvidencePolicy\n")], refuse("policy-invalid", 22)),
+        case(
+            "the policy is made unusable",
+            usual(),
+            vec![file("evidence/policy.yaml", "kind: EvidencePolicy\n")],
+            refuse("policy-invalid", 22),
+        ),
         case(
             "it adds its own signer",
             world.policy("gate: {policyChanges: report}\n"),
@@ -114,7 +139,12 @@ fn cases(world: &World, pointers: &Pointers, stranger: &Signed) -> Vec<Case> {
         case("a registry that is not listed", usual(), vec![added(&pointers.elsewhere)], refuse("registry-not-listed", 11)),
         case("a registry that is down", down_too, vec![added(&pointers.down)], (Decision::Undecided, Some("unavailable"), 6)),
         case("a pointer that lies about hardware", usual(), vec![added(&lying)], refuse("replay-disagrees", 21)),
-        case("a recipe that cannot be read", usual(), vec![file("recipes/sim-h100.yaml", "kind: Recipe\napiVersion: seatrial.dev/v1alpha1\nspec: 3\n")], refuse("recipe-invalid", 22)),
+        case(
+            "a recipe that cannot be read",
+            usual(),
+            vec![file("recipes/sim-h100.yaml", "kind: Recipe\napiVersion: seatrial.dev/v1alpha1\nspec: 3\n")],
+            refuse("recipe-invalid", 22),
+        ),
     ]
 }
 
@@ -152,12 +182,15 @@ async fn said(world: &World, case: &Case, path: &str) -> u8 {
     std::fs::create_dir_all(file.parent().expect("a folder")).expect("is made");
     std::fs::write(&file, bytes).expect("is written");
     let today = match of_head("recipes/sim-h100.yaml") {
-        Some(Node::File(text)) => seatrial::recipe::load::from_text(&String::from_utf8(text).expect("text"), "r.yaml", None).expect("reads").recipe,
+        Some(Node::File(text)) => {
+            seatrial::recipe::load::from_text(&String::from_utf8(text).expect("text"), "r.yaml", None).expect("reads").recipe
+        }
         Some(_) => seatrial::recipe::load::read("sim-h100").expect("is shipped").recipe,
         None => recipe(),
     };
     let expected = Expected::Policy(Arc::new(Policy::read(&policy).expect("a policy")));
-    let request = verify::Request { recipe: Some(Arc::new(today)), ..verify::Request::new(file.display().to_string(), expected, options()) };
+    let request =
+        verify::Request { recipe: Some(Arc::new(today)), ..verify::Request::new(file.display().to_string(), expected, options()) };
     let _ = world;
     verify::verify(request).await.exit.code()
 }
