@@ -190,9 +190,7 @@ fn every_reason_is_documented_with_its_exit_code() {
     let path = "docs/gate.md";
     let text = std::fs::read_to_string(here(path)).expect("is there");
     let (before, _) = text.split_once(marker).expect("a place for the reasons");
-    let row = |reason: &Reason| {
-        format!("| `{reason}` | {} | {} | {} |\n", reason.exit().code(), reason.meaning(), reason.act().expect("what to do"))
-    };
+    let row = |reason: &Reason| format!("| `{reason}` | {} | {} | {} |\n", reason.exit().code(), reason.meaning(), reason.act());
     let rows: String = Reason::GATE.iter().map(row).collect();
     compare(path, &format!("{before}{marker}| id | exit | what it says | what to do |\n|---|---|---|---|\n{rows}"));
     let ids: std::collections::BTreeSet<&str> = Reason::ALL.iter().chain(Reason::GATE).map(|reason| reason.id()).collect();

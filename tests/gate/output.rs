@@ -35,8 +35,8 @@ fn assert_harmless_markdown(name: &str, text: &str) {
     let ours = ["<details><summary>Why</summary>", "</details>"];
     let foreign = ours.iter().fold(text.to_owned(), |text, tag| text.replace(tag, ""));
     assert!(!foreign.contains('<'), "{name}: a tag: {text}");
-    assert!(!foreign.contains("]("), "{name}: a link: {text}");
-    assert!(!foreign.contains("://"), "{name}: an address: {text}");
+    assert!(!foreign.replace("\\](", "").contains("]("), "{name}: a link: {text}");
+    assert!(!foreign.replace("\\://", "").contains("://"), "{name}: an address: {text}");
     let mention = foreign.match_indices('@').find(|(at, _)| !foreign[..*at].ends_with('\\'));
     assert_eq!(mention, None, "{name}: a mention: {text}");
     let heading = foreign.lines().find(|line| line.starts_with('#') && !HEADINGS.contains(line));

@@ -113,6 +113,8 @@ async fn what_a_repository_says_of_itself_neither_runs_nor_decides() {
     let command = format!("touch {}", ran.display());
     let bad = world.repository.commit("bad", Some("refs/heads/main"), &[file("evidence/x", "x")]);
     let good = world.repository.commit("good", Some("refs/heads/main"), &[file("README.md", "y")]);
+    let included = folder.path().join("included");
+    std::fs::write(&included, format!("[core]\n\tfsmonitor = {command}\n\tuseReplaceRefs = true\n")).expect("is written");
     for (name, value) in [
         ("core.fsmonitor", command.as_str()),
         ("core.sshCommand", &command),
@@ -122,7 +124,7 @@ async fn what_a_repository_says_of_itself_neither_runs_nor_decides() {
         ("filter.x.smudge", &command),
         ("credential.helper", &command),
         ("uploadpack.packObjectsHook", &command),
-        ("include.path", "/etc/passwd"),
+        ("include.path", &included.display().to_string()),
         ("core.useReplaceRefs", "true"),
     ] {
         world.repository.git(&["config", "--add", name, value], b"");
