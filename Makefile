@@ -1,16 +1,16 @@
-# make demo: the main job, on a simulated cluster of this machine. make test: all tests, on real servers.
+# make demo: the main job, on a simulated cluster of this machine. make test: the tests, on real servers; make test-matrix: those that take long.
 # Both get the servers they need first: testenv/get.sh says where from. The tests ask it again where they are.
 
 control_plane := kube-apiserver kube-controller-manager kube-scheduler kubectl etcd kwok kwokctl
 # A real node wants root; without, its tests are left out and its parts are not built.
 real_node := $(if $(filter 0,$(shell id -u)),kubelet containerd runc)
-# A private Sigstore, and the client that everybody has.
-sigstore := fulcio rekor-server timestamp-server sigstore-stack cosign
+# A private Sigstore, the client that everybody has, and one that shares no code with it or us.
+sigstore := fulcio rekor-server timestamp-server sigstore-stack cosign sigstore-python
 servers := $(control_plane) oci-registry oras docker-registry $(sigstore) $(real_node)
 # NAME=PATH lines of get.sh as SEATRIAL_BIN_NAME=PATH words.
 as_env := awk -F= '{ name = toupper($$1); gsub("-", "_", name); print "SEATRIAL_BIN_" name "=" $$2 }'
 
-.PHONY: build demo test bench lint release clean
+.PHONY: build demo test test-matrix bench lint release clean
 
 build:
 	cargo build --locked
@@ -23,9 +23,14 @@ test:
 	testenv/get.sh $(servers) >/dev/null
 	cargo test --locked
 
+# Tests marked `#[ignore = "matrix"]`.
+test-matrix:
+	testenv/get.sh $(servers) >/dev/null
+	cargo test --locked -- --ignored
+
 # Whole runs of the program that is released, at scale, against the bounds of docs/performance.md; PART=NAME runs one part.
 bench:
-	testenv/get.sh $(control_plane) oci-registry oras >/dev/null
+	testenv/get.sh $(control_plane) $(sigstore) oci-registry oras >/dev/null
 	RUSTFLAGS="-C target-feature=+crt-static" cargo bench --locked --target $(target) --bench scale -- $(PART)
 
 lint:

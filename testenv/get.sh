@@ -4,7 +4,7 @@
 #   testenv/get.sh NAME...     prints NAME=PATH for each, on stdout; progress goes to stderr
 #
 # Looked for, in this order: $SEATRIAL_BIN_<NAME> (upper case, - as _), $KUBEBUILDER_ASSETS, $PATH, the cache; else built
-# from Go modules at the versions pinned in testenv/go/*/go.mod (or unpacked from a Debian package), once, into the cache.
+# from Go modules at the versions pinned in testenv/go/*/go.mod (or from Debian's or Python's packages), once, into the cache.
 # The cache is $SEATRIAL_CACHE, else $XDG_CACHE_HOME/seatrial, else ~/.cache/seatrial; a change of a pin changes the folder.
 # With --no-build, a name that would have to be built is left out, with a line that says so.
 set -euo pipefail
@@ -28,6 +28,7 @@ component_of() {
     fulcio | rekor-server | timestamp-server | sigstore-stack) echo sigstore ;;
     oras | docker-registry) echo debian ;;
     cosign) echo cosign ;;
+    sigstore-python) echo sigstore-python ;;
     *) die "no program named $1; see component_of in testenv/get.sh" ;;
   esac
 }
@@ -37,6 +38,8 @@ key_of() {
   local component=$1
   if [ "$component" = debian ] || [ "$component" = cosign ]; then
     sha256sum "$here/$component.txt" | cut -c1-12
+  elif [ -d "$here/python/$component" ]; then
+    { cat "$here/python/$component"/*; python3 --version; uname -m; } | sha256sum | cut -c1-12
   else
     { cat "$here/go/$component"/*; go env GOVERSION GOOS GOARCH; echo "$kubernetes_version"; } | sha256sum | cut -c1-12
   fi
@@ -83,6 +86,15 @@ build_sigstore() {
   go_build "$1/rekor-server" -ldflags "-s -w" github.com/sigstore/rekor-tiles/v2/cmd/rekor-server/posix
   go_build "$1/sigstore-stack" -ldflags "-s -w" .
 }
+# The packages lie beside the program and are its own; wheels only, so that no package's own scripts run.
+build_sigstore-python() {
+  command -v python3 >/dev/null && python3 -m pip --version >/dev/null || die "sigstore-python comes from Python packages and this machine has no python3 with pip"
+  python3 -m pip install --quiet --root-user-action=ignore --disable-pip-version-check --no-deps --only-binary :all: --require-hashes --target "$1/packages" \
+    -r "$here/python/sigstore-python/requirements.txt" >&2
+  # shellcheck disable=SC2016 # it is for the program
+  printf '#!/bin/sh\nPYTHONPATH=$(dirname "$(readlink -f "$0")")/packages exec python3 -s -m sigstore "$@"\n' > "$1/sigstore-python"
+  chmod 755 "$1/sigstore-python"
+}
 build_registry() { go_build "$1/oci-registry" -ldflags "-s -w" .; }
 
 # debian_unpack FOLDER SUITE PACKAGE...: unpacks packages of a Debian release into FOLDER/root; needs no root and changes nothing else.
@@ -113,7 +125,7 @@ build_packages() {
 # Builds a component into its cache folder: in a folder of another name first, so that a cut-off build is never found.
 build() {
   local component=$1 target=$2 began=$SECONDS partial
-  [ -f "$here/$component.txt" ] || command -v go >/dev/null || die "building $component needs Go (see go.mod in testenv/go/$component for the version)"
+  [ -f "$here/$component.txt" ] || [ -d "$here/python/$component" ] || command -v go >/dev/null || die "building $component needs Go (see go.mod in testenv/go/$component for the version)"
   mkdir -p "$cache"
   exec 9>"$cache/$component.lock"
   # Two builds at once would only slow each other down.

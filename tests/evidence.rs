@@ -2,6 +2,8 @@
 
 #[path = "evidence/bill.rs"]
 mod bill;
+#[path = "evidence/cached.rs"]
+mod cached;
 #[path = "evidence/cli.rs"]
 mod cli;
 #[path = "evidence/documents.rs"]
@@ -12,6 +14,8 @@ mod fields;
 mod forgeries;
 #[path = "evidence/lies.rs"]
 mod lies;
+#[path = "evidence/login.rs"]
+mod login;
 #[path = "evidence/look.rs"]
 mod look;
 #[path = "evidence/mutation.rs"]
@@ -21,6 +25,9 @@ mod mutation;
 mod fault_proxy;
 #[path = "support/killed.rs"]
 mod killed;
+#[expect(dead_code, reason = "other tests look at the time too")]
+#[path = "support/measure.rs"]
+mod measure;
 #[path = "evidence/packed.rs"]
 mod packed;
 #[path = "evidence/policy.rs"]
@@ -34,6 +41,8 @@ mod registry_server;
 mod keyless;
 #[path = "evidence/proofs.rs"]
 mod proofs;
+#[path = "evidence/python.rs"]
+mod python;
 #[path = "evidence/redaction.rs"]
 mod redaction;
 #[path = "evidence/resumed.rs"]
@@ -46,3 +55,7 @@ mod sample;
 mod signers;
 #[path = "support/sigstore.rs"]
 mod sigstore_stack;
+#[path = "evidence/trust.rs"]
+mod trust;
+#[path = "support/watched.rs"]
+mod watched;

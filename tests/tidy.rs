@@ -32,7 +32,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("preflight", "checks cluster error limits exit recipe registry sign snapshot steps ui workflow"),
     ("roles", "cluster error yaml"),
     ("journal", "digest error files limits results steps"),
-    ("progress", "exit results snapshot ui"),
+    ("progress", "exit limits results snapshot ui"),
     ("engine", "cluster digest error journal limits progress results steps ui workflow"),
     (
         "steps",
@@ -42,7 +42,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("health", "cluster error limits results yaml"),
     ("results", "digest error exit limits snapshot"),
     ("cncf", "error results ui"),
-    ("trust", "error files limits"),
+    ("trust", "digest error files limits"),
     ("evidence", "constraints digest error exit facts files limits recipe results snapshot trust yaml"),
     ("sign", "digest error evidence files limits trust ui"),
     ("registry", "digest error files limits"),
@@ -66,12 +66,14 @@ const NEVER: &[(&str, &[&str])] = &[
 const CRATES: &[(&str, &[&str], &str)] = &[
     ("kube", &["src/cluster/"], "everything else talks to a cluster through `cluster`, which bounds, repeats and explains"),
     ("sigstore_bundle sigstore_crypto", &["src/evidence/sigstore/"], "the library changes often; few places know it"),
-    ("sigstore_trust_root", &["src/trust/", "src/sign/services.rs"], "the library changes often; few places know it"),
+    ("sigstore_trust_root sigstore_tuf", &["src/trust/", "src/sign/services.rs"], "the library changes often; few places know it"),
     ("sigstore_types", &["src/evidence/sigstore/", "src/sign/", "src/trust/"], "the library changes often; few places know it"),
     ("sigstore_verify", &["src/evidence/sigstore/", "src/trust/"], "the library changes often; few places know it"),
     ("sigstore_oidc sigstore_rekor sigstore_sign sigstore_tsa", &["src/sign/"], "only signing talks to Sigstore's services"),
-    ("reqwest", &["src/registry/", "src/sign/", "src/source/"], "sockets are opened in `cluster`, `registry`, `sign` and `source` only"),
     ("gix", &["src/git.rs"], "objects of a repository that nobody vouches for are read in one place, within limits"),
+    ("hyper", &["src/sign/login/", "src/source/web_tests.rs"], "the one port that we listen on is a browser's way back"),
+    ("oauth2 webbrowser", &["src/sign/login/"], "people log in in one place, where what comes back is judged"),
+    ("reqwest", &["src/registry/", "src/sign/", "src/source/", "src/trust/update.rs"], "sockets are opened here and in `cluster` only"),
     ("jpx_core", &["src/health/expression.rs"], "expressions are checked when they are compiled, in one place"),
     ("minijinja", &["src/results/markdown.rs"], "its formatter escapes every value"),
     ("quick_xml", &["src/facts/nvidia.rs"], "one reader of XML"),
@@ -85,6 +87,7 @@ const SLEEPS: &[(&str, &str)] = &[
     ("src/sim/plane.rs", "a server that starts gives no signal before its port answers"),
     ("src/checks/convergence.rs", "that nothing changes for a while is what is asked"),
     ("src/engine.rs", "the time that the user gave for everything, raced against the work"),
+    ("src/sign/login/device.rs", "the issuer says how often it may be asked whether somebody has typed the code in (RFC 8628)"),
     ("tests/support/", "as above, for the servers that tests start; every loop there has a deadline"),
 ];
 

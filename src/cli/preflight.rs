@@ -30,7 +30,7 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
         Some(recipe) => recipe,
         None => cx.global.catalog()?.fitting(&look)?,
     };
-    let publishing = args.publish.publishing(None);
+    let publishing = args.publish.publishing(None, true);
     let inputs = args.selection.inputs(workflow, recipe, publishing?)?;
     let place = scratch::Place {
         run: "preflight".to_owned(),

@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::evidence::redaction::Policy;
 use crate::sign::{self, Signer};
 use crate::steps::Publishing;
+use crate::ui::Ui;
 
 /// Who signs evidence, and where it goes.
 #[derive(Clone, Debug, clap::Args)]
@@ -39,26 +40,26 @@ impl PublishArgs {
     ///
     /// # Errors
     /// As [`Signer::new`].
-    pub fn check_key(&self) -> Result<()> {
-        match self.signing() {
-            Some(signing) => Signer::new(&signing)?.check_ready(),
+    pub fn check_key(&self, yes: bool, ui: &Ui) -> Result<()> {
+        match self.signing(yes) {
+            Some(signing) => Signer::new(&signing)?.asking(ui).check_ready(),
             None => Ok(()),
         }
     }
 
-    fn signing(&self) -> Option<sign::Options> {
+    fn signing(&self, yes: bool) -> Option<sign::Options> {
         let wanted = self.signing.named() || self.push.is_some();
-        (wanted && !self.no_sign).then(|| self.signing.options())
+        (wanted && !self.no_sign).then(|| self.signing.options(yes))
     }
 
-    /// Where evidence goes, with the bundle in this directory, or in the run's own.
+    /// Where evidence goes, with the bundle in this directory, or in the run's own. `yes` says that a signer's name may be published.
     ///
     /// # Errors
     /// A usage error if the redaction policy cannot be read.
-    pub fn publishing(&self, bundle: Option<PathBuf>) -> Result<Publishing> {
+    pub fn publishing(&self, bundle: Option<PathBuf>, yes: bool) -> Result<Publishing> {
         Ok(Publishing {
             bundle,
-            signing: self.signing(),
+            signing: self.signing(yes),
             push: self.push.clone(),
             registry: self.registry.options(),
             move_tag: self.move_tag,

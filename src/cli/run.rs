@@ -32,7 +32,7 @@ pub struct Args {
     /// Another report, e.g. junit=junit.xml; kinds: ctrf, junit, json, markdown. Repeatable.
     #[arg(long = "report", value_name = "KIND=FILE", value_parser = reports::parse)]
     reports: Vec<reports::Wanted>,
-    /// Do not ask before running on a cluster that is not simulated.
+    /// Do not ask before running on a cluster that is not simulated, nor before publishing the name with which somebody logs in to sign.
     #[arg(short, long, env = "SEATRIAL_YES")]
     yes: bool,
     /// Stop after the first step that fails; evidence is still collected.
@@ -48,7 +48,7 @@ pub struct Args {
 
 pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
     let (workflow, recipe) = args.selection.read(&cx).await?;
-    args.publish.check_key()?;
+    args.publish.check_key(args.yes, &cx.ui)?;
     if let Some(out) = args.out.as_ref().filter(|out| !args.resume && out.join(journal::FILE).exists()) {
         return Err(Error::usage(format!("{} holds another run already", out.display()))
             .hint("give another --out, or --resume to go on with that run"));
@@ -57,12 +57,14 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
         (Some(out), true) => Some(Journal::resume(out)?),
         _ => None,
     };
+    reports::distinct(args.reports.iter().map(|wanted| (format!("--report {wanted}"), wanted.path())))?;
+    reports::ready(&args.reports)?;
     let (cluster, look) = cx.global.look(&cx.ui).await?;
     let recipe = match recipe {
         Some(recipe) => recipe,
         None => cx.global.catalog()?.fitting(&look)?,
     };
-    let inputs = args.selection.inputs(workflow, recipe, args.publish.publishing(None)?)?;
+    let inputs = args.selection.inputs(workflow, recipe, args.publish.publishing(None, args.yes)?)?;
     let plan = plan::make(&inputs, Some(look.gpus()))?;
     if let Some(budget) = args.selection.budget() {
         plan.check_budget(budget)?;

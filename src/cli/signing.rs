@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::sign::{Options, TokenSource, With};
+use crate::cli::trial;
+use crate::error::{Error, Kind, Result};
+use crate::sign::{Login, Options, TokenSource, With};
 
 /// Who signs, and which of Sigstore's services are used.
 #[derive(Clone, Debug, clap::Args)]
@@ -19,9 +21,18 @@ pub struct SigningArgs {
     /// Sign without a key, by this OIDC token for the audience `sigstore`: a file, - for standard input, or the token itself.
     #[arg(long, value_name = "FILE|-|TOKEN", conflicts_with_all = ["signer_command", "identity_token_file"])]
     identity_token: Option<String>,
-    /// The same, always a file; without either, SIGSTORE_ID_TOKEN, COSIGN_IDENTITY_TOKEN, then what the CI system offers.
+    /// The same, always a file; without either, SIGSTORE_ID_TOKEN, COSIGN_IDENTITY_TOKEN, what the CI system offers, then a login.
     #[arg(long, value_name = "FILE", conflicts_with = "signer_command")]
     identity_token_file: Option<PathBuf>,
+    /// Without a token, log in on any device by a code that is shown here; without this, in a browser, if there is a terminal.
+    #[arg(long, env = "SEATRIAL_OIDC_DEVICE_FLOW", conflicts_with_all = ["key", "signer_command"])]
+    oidc_device_flow: bool,
+    /// Where to log in; the signing config says it otherwise.
+    #[arg(long, value_name = "URL", env = "SEATRIAL_OIDC_ISSUER")]
+    oidc_issuer: Option<String>,
+    /// The OAuth client as which to log in; `sigstore` otherwise.
+    #[arg(long, value_name = "ID", env = "SEATRIAL_OIDC_CLIENT_ID")]
+    oidc_client_id: Option<String>,
     /// Which Sigstore services sign, log and timestamp; the public-good instance's for keyless signing, none for keys otherwise.
     #[arg(long, value_name = "FILE", env = "SEATRIAL_SIGNING_CONFIG")]
     signing_config: Option<PathBuf>,
@@ -37,16 +48,26 @@ impl SigningArgs {
     /// True if a flag says who signs.
     #[must_use]
     pub fn named(&self) -> bool {
-        self.key.is_some() || self.signer_command.is_some() || self.identity_token.is_some() || self.identity_token_file.is_some()
+        let token = self.identity_token.is_some() || self.identity_token_file.is_some();
+        self.key.is_some() || self.signer_command.is_some() || token || self.oidc_device_flow
     }
 
-    /// How to sign; without a key or a command, keyless.
+    /// How to sign; without a key or a command, keyless. `yes` says that a name may be published.
     #[must_use]
-    pub fn options(&self) -> Options {
+    pub fn options(&self, yes: bool) -> Options {
         let with = match (&self.key, &self.signer_command, &self.signer_public_key) {
             (Some(key), ..) => With::Key(key.clone()),
             (None, Some(command), Some(public)) => With::Command(command.clone(), public.clone()),
-            _ => With::Keyless(TokenSource { given: self.identity_token.clone(), file: self.identity_token_file.clone() }),
+            _ => With::Keyless(TokenSource {
+                given: self.identity_token.clone(),
+                file: self.identity_token_file.clone(),
+                login: Login {
+                    issuer: self.oidc_issuer.clone(),
+                    client_id: self.oidc_client_id.clone(),
+                    device: self.oidc_device_flow,
+                    agreed: yes,
+                },
+            }),
         };
         Options {
             with,
@@ -54,5 +75,14 @@ impl SigningArgs {
             timestamp_url: self.timestamp_url.clone(),
             trusted_roots: self.trusted_roots.clone(),
         }
+    }
+}
+
+/// Work in which somebody may be waited for: an interrupt ends it, with an exit code of its own.
+pub(crate) async fn unless_interrupted<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let interrupted = trial::signals();
+    tokio::select! {
+        done = work => done,
+        () = interrupted => Err(Error::new(Kind::Interrupted, "interrupted").hint("run the command again: it finishes what is left to do")),
     }
 }

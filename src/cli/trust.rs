@@ -17,7 +17,7 @@ use crate::ui::{Tone, printable};
 /// The root of Sigstore's public-good instance is built in, so verification needs no network. `update` fetches it anew.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  seatrial trust show\n  seatrial trust show --trusted-root trusted_root.json -t json\n  seatrial trust update"
+    after_help = "Examples:\n  seatrial trust show\n  seatrial trust show --trusted-root trusted_root.json -t json\n  seatrial trust update\n  seatrial trust update --mirror https://tuf.example.com --root root.json -o trusted_root.json"
 )]
 pub struct Args {
     #[command(subcommand)]
@@ -28,8 +28,8 @@ pub struct Args {
 enum Command {
     /// Show the trusted roots that verification uses.
     Show(Show),
-    /// Fetch the public-good instance's root anew, by TUF (The Update Framework), and keep it for verification.
-    Update,
+    /// Fetch the public-good instance's root anew, by TUF (The Update Framework), and keep it for verification; or a private one's, into a file.
+    Update(Update),
 }
 
 #[derive(Debug, clap::Args)]
@@ -42,12 +42,30 @@ struct Show {
     format: Format,
 }
 
+#[derive(Debug, clap::Args)]
+struct Update {
+    /// The TUF repository of a private Sigstore.
+    #[arg(long, value_name = "URL", requires_all = ["root", "output"])]
+    mirror: Option<String>,
+    /// Its root.json that you got from somebody whom you believe; later ones follow from it.
+    #[arg(long, value_name = "FILE", requires = "mirror")]
+    root: Option<PathBuf>,
+    /// Where its trusted root is kept, for --trusted-root.
+    #[arg(short, long, value_name = "FILE", requires = "mirror")]
+    output: Option<PathBuf>,
+}
+
 pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
     match args.command {
         Command::Show(args) => show(&args, &cx),
-        Command::Update => {
-            cx.ui.waiting("Sigstore's repository of trusted roots");
-            let path = update::update().await?;
+        Command::Update(args) => {
+            let repository = match (&args.mirror, &args.root, &args.output) {
+                (Some(url), Some(root), Some(output)) => update::Repository::mirror(url, root, output)?,
+                _ => update::Repository::public_good()?,
+            };
+            cx.ui.waiting("the repository of trusted roots");
+            update::update(&repository).await?;
+            let path = repository.file();
             cx.ui.line(format!("  updated  {}", path.display()));
             cx.ui.event("updated", json!({"file": path}));
             cx.ui.artefact(&path.display().to_string());

@@ -8,6 +8,7 @@ use kube::discovery::Scope;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::cluster::Cluster;
 use crate::error::{Error, Kind, Result};
@@ -92,33 +93,43 @@ impl Cluster {
     /// Goes through the objects of a kind page by page, each read as a type that says what is wanted of it: what is not asked for is
     /// never kept, so that a large cluster takes no more memory than what comes of it. A page that fails starts again from `start`.
     ///
+    /// It is a task of its own: large lists are then read side by side, each by the worker that its connection woke.
+    ///
     /// # Errors
     /// As [`Cluster::list`]; [`Kind::Internal`] if an object does not have the form.
-    pub async fn fold<T: DeserializeOwned, A>(
+    pub async fn fold<T: DeserializeOwned, A: Send + 'static>(
         &self,
         api_version: &str,
         kind: &str,
-        start: impl Fn() -> A,
-        add: impl Fn(&mut A, T),
+        start: impl Fn() -> A + Send + Sync + 'static,
+        add: impl Fn(&mut A, T) + Send + Sync + 'static,
     ) -> Result<A> {
         let api = self.api(api_version, kind, None).await?;
         let doing = format!("list {kind} of {api_version}");
         let request = Request::new(api.resource_url());
-        let (request, start, add) = (&request, &start, &add);
-        let whole = || async {
-            let mut found = start();
-            let mut params = ListParams { limit: Some(limits::API_PAGE), ..ListParams::default() };
-            loop {
-                let page = request.list(&params).map_err(|error| Error::internal(doing.clone()).because(error))?;
-                let page: Page<T> = self.bounded(&doing, self.client.request(page)).await?;
-                page.items.into_iter().for_each(|object| add(&mut found, object));
-                params.continue_token = page.metadata.continue_token.filter(|token| !token.is_empty());
-                if params.continue_token.is_none() {
-                    return Ok(found);
-                }
+        let cluster = self.clone();
+        let task = tokio::spawn(async move { cluster.retried(&doing, || cluster.fold_pages(&request, &doing, &start, &add)).await });
+        AbortOnDropHandle::new(task).await.unwrap_or_else(|error| Err(Error::internal("read a list").because(error)))
+    }
+
+    async fn fold_pages<T: DeserializeOwned, A>(
+        &self,
+        request: &Request,
+        doing: &str,
+        start: &impl Fn() -> A,
+        add: &impl Fn(&mut A, T),
+    ) -> Result<A> {
+        let mut found = start();
+        let mut params = ListParams { limit: Some(limits::API_PAGE), ..ListParams::default() };
+        loop {
+            let page = request.list(&params).map_err(|error| Error::internal(doing).because(error))?;
+            let page: Page<T> = self.bounded(doing, self.client.request(page)).await?;
+            page.items.into_iter().for_each(|object| add(&mut found, object));
+            params.continue_token = page.metadata.continue_token.filter(|token| !token.is_empty());
+            if params.continue_token.is_none() {
+                return Ok(found);
             }
-        };
-        self.retried(&doing, whole).await
+        }
     }
 
     /// Lists objects of a kind as a type, whose JSON form they must have.

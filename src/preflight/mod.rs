@@ -93,7 +93,7 @@ pub async fn ask(cluster: &Cluster, look: &Snapshot, inputs: &Inputs, place: &sc
         findings.add(Line::new("admission", Status::Ok, "this run creates nothing"));
     }
     findings.add(registry_line(&inputs.publishing, ui).await);
-    findings.add(signing_line(&inputs.publishing));
+    findings.add(signing_line(&inputs.publishing, ui));
     ui.clear_live();
     Ok(findings)
 }
@@ -135,11 +135,11 @@ async fn registry_line(publishing: &Publishing, ui: &Ui) -> Line {
     }
 }
 
-fn signing_line(publishing: &Publishing) -> Line {
+fn signing_line(publishing: &Publishing, ui: &Ui) -> Line {
     let Some(signing) = &publishing.signing else {
         return Line::new("signing", Status::NotTried, "evidence is not signed without --key");
     };
-    match Signer::new(signing).and_then(|signer| signer.check_ready().map(|()| signer)) {
+    match Signer::new(signing).map(|signer| signer.asking(ui)).and_then(|signer| signer.check_ready().map(|()| signer)) {
         Ok(signer) => Line::new("signing", Status::Ok, signer.describe()),
         Err(error) => Line::of("signing", &error),
     }

@@ -3,6 +3,7 @@
 mod command;
 mod cosign;
 mod key;
+mod login;
 mod services;
 mod token;
 
@@ -14,10 +15,12 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::evidence::PublicKey;
 use crate::evidence::signer::{SignedBy, Times};
 use crate::evidence::sigstore::{self, Envelope};
+use crate::ui::Ui;
 use crate::{files, limits, trust};
 
 pub use command::DIGEST_VARIABLE;
 pub use key::{KeyFiles, LocalKey, PASSPHRASE_VARIABLES, keygen, passphrase_from_env};
+pub use login::Login;
 pub use token::{TOKEN_VARIABLES, TokenSource};
 
 /// How evidence is to be signed, as the user has said it; [`Signer::new`] reads what it names.
@@ -80,7 +83,18 @@ pub struct Signer {
 enum Maker {
     Local(LocalKey, Option<services::Witnesses>),
     Command(command::CommandSigner, Option<services::Witnesses>),
-    Keyless(TokenSource, SigningContext),
+    Keyless(Box<Keyless>),
+}
+
+/// Whoever an identity token names.
+#[derive(Debug)]
+struct Keyless {
+    source: TokenSource,
+    services: SigningContext,
+    /// Where people log in.
+    issuer: String,
+    /// Where they are asked; without it, nobody is.
+    ui: Option<Ui>,
 }
 
 impl Signer {
@@ -96,18 +110,30 @@ impl Signer {
                 let public = PublicKey::from_pem(&text).with_context(|| format!("read the signer's public key {}", path.display()))?;
                 Maker::Command(command::CommandSigner { command: command.clone(), public }, services::Witnesses::new(options)?)
             }
-            With::Keyless(source) => Maker::Keyless(source.clone(), services::keyless(options)?),
+            With::Keyless(source) => {
+                let (services, issuer) = services::keyless(options)?;
+                Maker::Keyless(Box::new(Keyless { source: source.clone(), services, issuer, ui: None }))
+            }
         };
         Ok(Self { maker, root: trust::Root::with_files(&options.trusted_roots)? })
+    }
+
+    /// The same, with somebody who can be asked to log in.
+    #[must_use]
+    pub fn asking(mut self, ui: &Ui) -> Self {
+        if let Maker::Keyless(keyless) = &mut self.maker {
+            keyless.ui = Some(ui.clone());
+        }
+        self
     }
 
     /// Asks, without fetching anything, whether signing has a chance: better now than after an hour of tests.
     ///
     /// # Errors
-    /// [`Kind::Usage`] if a keyless signer has no place to take an identity token from.
+    /// [`Kind::Usage`] if a keyless signer has no place to take an identity token from, and nobody can log in.
     pub fn check_ready(&self) -> Result<()> {
         match &self.maker {
-            Maker::Keyless(source, _) if !source.seems_there() => Err(token::none()),
+            Maker::Keyless(keyless) if !keyless.source.seems_there() => keyless.source.login.check(keyless.ui.as_ref()),
             _ => Ok(()),
         }
     }
@@ -128,7 +154,7 @@ impl Signer {
     /// As [`Signer::sign`].
     pub async fn sign_unless_signed<'a>(&self, statement: &[u8], made: impl Iterator<Item = &'a [u8]>) -> Result<Signature> {
         let token = match &self.maker {
-            Maker::Keyless(source, _) => Some(source.fetch().await?),
+            Maker::Keyless(keyless) => Some(keyless.source.fetch(&keyless.issuer, keyless.ui.as_ref()).await?),
             Maker::Local(..) | Maker::Command(..) => None,
         };
         for signature in made.filter_map(|bundle| self.recognise(bundle, statement).ok()) {
@@ -148,7 +174,8 @@ impl Signer {
                 let made = command.sign(&message).await?;
                 seal(statement, &message, made, &command.public, witnesses.as_ref()).await?
             }
-            Maker::Keyless(_, context) => {
+            Maker::Keyless(keyless) => {
+                let context = &keyless.services;
                 let token = token.ok_or_else(|| Error::internal("sign without a key and without a token"))?;
                 let bundle = context.signer(token).sign_raw_statement(statement).await.map_err(|error| refused(error, context))?;
                 bundle.to_json().map_err(|error| Error::internal("write a Sigstore bundle").because(error))?.into_bytes()
@@ -178,7 +205,9 @@ impl Signer {
     #[must_use]
     pub fn describe(&self) -> String {
         match (self.public_key(), &self.maker) {
-            (_, Maker::Keyless(_, context)) => format!("whom the identity token names, certified by {}", context.services().fulcio_url()),
+            (_, Maker::Keyless(keyless)) => {
+                format!("whom the identity token names, certified by {}", keyless.services.services().fulcio_url())
+            }
             (Some(key), Maker::Command(..)) => format!("key {} by a command", key.id()),
             (key, _) => key.map(|key| format!("key {}", key.id())).unwrap_or_default(),
         }

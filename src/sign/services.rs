@@ -15,6 +15,9 @@ use crate::evidence::PublicKey;
 use crate::evidence::sigstore::Proofs;
 use crate::{files, limits};
 
+/// Where people log in who sign with the public-good instance, if no signing config says so.
+const PUBLIC_ISSUER: &str = "https://oauth2.sigstore.dev/auth";
+
 /// The services that a key's signature is sent to, none of which it needs.
 #[derive(Debug)]
 pub(super) struct Witnesses {
@@ -71,8 +74,8 @@ impl Witnesses {
     }
 }
 
-/// The services that a keyless signature needs: those of a signing config, else the public-good instance's.
-pub(super) fn keyless(options: &Options) -> Result<SigningContext> {
+/// The services that a keyless signature needs, and where people log in: those of a signing config, else the public-good instance's.
+pub(super) fn keyless(options: &Options) -> Result<(SigningContext, String)> {
     let (name, config) = match &options.signing_config {
         Some(path) => (path.display().to_string(), signing_config(path)?),
         None => {
@@ -89,7 +92,8 @@ pub(super) fn keyless(options: &Options) -> Result<SigningContext> {
         Some(url) => services.with_tsa_url(url),
         None => services,
     };
-    Ok(SigningContext::new(services).with_http_client(client()?))
+    let issuer = config.oidc_url().map_or(PUBLIC_ISSUER, |service| &service.url).to_owned();
+    Ok((SigningContext::new(services).with_http_client(client()?), issuer))
 }
 
 fn signing_config(path: &Path) -> Result<SigningConfig> {
@@ -99,7 +103,7 @@ fn signing_config(path: &Path) -> Result<SigningConfig> {
 }
 
 /// Services are never followed elsewhere: what is sent to them holds a token.
-fn client() -> Result<Client> {
+pub(super) fn client() -> Result<Client> {
     let builder = Client::builder()
         .user_agent(concat!("seatrial/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(limits::CONNECT)

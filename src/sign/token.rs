@@ -11,6 +11,8 @@ use sigstore_oidc::IdentityToken;
 
 use crate::error::{Context, Error, Kind, Result};
 use crate::evidence::signer::Certificate;
+use crate::sign::login::Login;
+use crate::ui::Ui;
 use crate::{files, limits};
 
 /// Environment variables that may hold an identity token, in the order in which they are looked at.
@@ -26,12 +28,14 @@ pub struct TokenSource {
     pub given: Option<String>,
     /// A file that holds one.
     pub file: Option<PathBuf>,
+    /// How somebody logs in, where there is none.
+    pub login: Login,
 }
 
 impl fmt::Debug for TokenSource {
     /// Without the token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenSource").field("given", &self.given.is_some()).field("file", &self.file).finish()
+        f.debug_struct("TokenSource").field("given", &self.given.is_some()).field("file", &self.file).field("login", &self.login).finish()
     }
 }
 
@@ -42,11 +46,12 @@ impl TokenSource {
         self.given.is_some() || self.file.is_some() || TOKEN_VARIABLES.iter().chain(CI_VARIABLES).any(set)
     }
 
-    /// Fetches a token: the one that was given, of the environment, or of the CI system that this runs in.
+    /// Fetches a token: the one that was given, of the environment, of the CI system that this runs in, else of somebody who logs in.
     ///
     /// # Errors
-    /// [`Kind::Denied`] if there is none, it is over, or the CI system refuses it: no other source is tried then.
-    pub(super) async fn fetch(&self) -> Result<IdentityToken> {
+    /// [`Kind::Denied`] if one is over or the CI system refuses it: no other source is tried then. [`Kind::Usage`] if there is none and
+    /// nobody can log in; otherwise as logging in.
+    pub(super) async fn fetch(&self, issuer: &str, ui: Option<&Ui>) -> Result<IdentityToken> {
         let (name, text) = match (&self.given, &self.file) {
             (Some(given), _) if given == "-" => ("standard input".to_owned(), standard_input()?),
             // A token has three parts between dots, of which the first two are JSON objects in base64.
@@ -58,7 +63,10 @@ impl TokenSource {
             (None, None) => {
                 match TOKEN_VARIABLES.iter().find_map(|name| Some((*name, std::env::var(name).ok().filter(|text| !text.is_empty())?))) {
                     Some((name, text)) => (name.to_owned(), text),
-                    None => return ambient().await,
+                    None => match ambient().await? {
+                        Some(token) => return Ok(token),
+                        None => return self.login.token(issuer, ui).await,
+                    },
                 }
             }
         };
@@ -94,16 +102,15 @@ pub(super) fn would_get(token: &IdentityToken, certificate: &Certificate) -> boo
 }
 
 /// All claims of a token, unverified; null if they cannot be read.
-fn claims(token: &IdentityToken) -> Value {
+pub(super) fn claims(token: &IdentityToken) -> Value {
     let payload = token.expose_secret().split('.').nth(1).unwrap_or_default();
     URL_SAFE_NO_PAD.decode(payload).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
 }
 
-/// The token of the CI system that this runs in.
-async fn ambient() -> Result<IdentityToken> {
+/// The token of the CI system that this runs in, if it is one that gives tokens.
+async fn ambient() -> Result<Option<IdentityToken>> {
     match IdentityToken::detect_ambient().await {
-        Ok(Some(token)) => Ok(token),
-        Ok(None) => Err(none()),
+        Ok(found) => Ok(found),
         Err(error) => Err(Error::new(Kind::Denied, "this CI system gave no identity token").because(error).hint(
             "on GitHub the job needs `permissions: id-token: write`, which pull requests from forks do not get; on GitLab `id_tokens: SIGSTORE_ID_TOKEN`",
         )),
@@ -112,9 +119,12 @@ async fn ambient() -> Result<IdentityToken> {
 
 /// There is nobody who could sign.
 pub(super) fn none() -> Error {
-    Error::usage("nobody is there to sign: no --key was given, there is no identity token, and this is no CI system that gives one")
-        .hint("give --key to sign with a key of your own")
-        .hint("or give a token whose audience is `sigstore`: --identity-token-file FILE, or SIGSTORE_ID_TOKEN in the environment")
+    Error::usage(
+        "nobody is there to sign: no --key was given, there is no identity token, this is no CI system that gives one, and no terminal for a login",
+    )
+    .hint("give --key to sign with a key of your own")
+    .hint("or give a token whose audience is `sigstore`: --identity-token-file FILE, or SIGSTORE_ID_TOKEN in the environment")
+    .hint("or log in on another device: --oidc-device-flow --yes, which publishes your e-mail address")
 }
 
 fn read(path: &Path) -> Result<String> {
@@ -171,16 +181,19 @@ mod tests {
         let folder = tempfile::tempdir().expect("a directory");
         let path = folder.path().join("token");
         std::fs::write(&path, token(9_999_999_999) + "\n").expect("is written");
-        let given = |given: &str| TokenSource { given: Some(given.to_owned()), file: None };
-        for source in
-            [given(&token(9_999_999_999)), given(&path.display().to_string()), TokenSource { given: None, file: Some(path.clone()) }]
-        {
-            assert_eq!(source.fetch().await.expect("a token").subject(), "someone");
+        let given = |given: &str| TokenSource { given: Some(given.to_owned()), ..TokenSource::default() };
+        let fetch = async |source: &TokenSource| source.fetch("https://example.com", None).await;
+        for source in [
+            given(&token(9_999_999_999)),
+            given(&path.display().to_string()),
+            TokenSource { file: Some(path.clone()), ..TokenSource::default() },
+        ] {
+            assert_eq!(fetch(&source).await.expect("a token").subject(), "someone");
             assert!(!format!("{source:?}").contains("ey"), "{source:?}");
         }
-        assert_eq!(given(&token(1)).fetch().await.expect_err("is over").kind(), Kind::Denied);
+        assert_eq!(fetch(&given(&token(1))).await.expect_err("is over").kind(), Kind::Denied);
         std::fs::write(&path, "hello").expect("is written");
-        assert_eq!(given(&path.display().to_string()).fetch().await.expect_err("is no token").kind(), Kind::Denied);
-        assert_eq!(given("/nonexistent").fetch().await.expect_err("is no file").kind(), Kind::Usage);
+        assert_eq!(fetch(&given(&path.display().to_string())).await.expect_err("is no token").kind(), Kind::Denied);
+        assert_eq!(fetch(&given("/nonexistent")).await.expect_err("is no file").kind(), Kind::Usage);
     }
 }

@@ -1,7 +1,6 @@
 //! The incumbent's Snapshot document, all generations: read strictly and kept whole, or written for its tools.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -167,19 +166,18 @@ impl<'de, S: Scalar> Deserialize<'de> for Map<S> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Map<S>, A::Error> {
-                let mut pairs = BTreeMap::new();
+                // A tree that is made at once is a third smaller than one that grew.
+                let mut pairs: Vec<(String, String)> = Vec::new();
                 while let Some(key) = map.next_key::<String>()? {
-                    let value = map.next_value::<S>()?;
-                    match pairs.entry(key) {
-                        Entry::Occupied(entry) => return Err(de::Error::custom(format!("the key `{}` is there twice", entry.key()))),
-                        Entry::Vacant(entry) => {
-                            if let Some(text) = value.text() {
-                                entry.insert(text);
-                            }
-                        }
+                    if let Some(text) = map.next_value::<S>()?.text() {
+                        pairs.push((key, text));
                     }
                 }
-                Ok(Map(pairs, PhantomData))
+                pairs.sort();
+                if let Some([(key, _), _]) = pairs.array_windows().find(|[(a, _), (b, _)]| a == b) {
+                    return Err(de::Error::custom(format!("the key `{key}` is there twice")));
+                }
+                Ok(Map(pairs.into_iter().collect(), PhantomData))
             }
         }
         deserializer.deserialize_map(Pairs(PhantomData))

@@ -13,6 +13,9 @@ use sigstore_verify::Verifier;
 use crate::error::{Context, Error, Kind, Result};
 use crate::{files, limits};
 
+/// What every version of a trusted root says that it is. The library reads other documents as roots that name nobody.
+const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.trustedroot";
+
 /// Trusted roots, each by itself: a signature must be proven by one of them alone. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Root(Arc<Vec<Part>>);
@@ -37,6 +40,9 @@ impl Part {
     fn parse(name: String, text: &str) -> Result<Self> {
         let wrong = || Error::new(Kind::Usage, format!("{name} is not a Sigstore trusted root"));
         let root = TrustedRoot::from_json(text).map_err(|error| wrong().because(error))?;
+        if !root.media_type.starts_with(MEDIA_TYPE) {
+            return Err(wrong().because("it has another media type"));
+        }
         let verifier = Verifier::new(&root).map_err(|error| wrong().because(error))?;
         Ok(Self { name, verifier, root, updated: None })
     }
@@ -171,7 +177,13 @@ mod tests {
         Part::parse("built in".to_owned(), SIGSTORE_PRODUCTION_TRUSTED_ROOT).expect("is a trusted root");
         let folder = tempfile::tempdir().expect("a directory");
         let path = folder.path().join("root.json");
-        for text in ["", "{}", "[]", "{\"mediaType\":\"application/vnd.dev.sigstore.trustedroot+json;version=0.1\",\"tlogs\":[1]}"] {
+        for text in [
+            "",
+            "{}",
+            "[]",
+            "{\"mediaType\":\"text/plain\"}",
+            "{\"mediaType\":\"application/vnd.dev.sigstore.trustedroot+json;version=0.1\",\"tlogs\":[1]}",
+        ] {
             std::fs::write(&path, text).expect("is written");
             assert_eq!(Root::with_files(std::slice::from_ref(&path)).map(drop).expect_err(text).kind(), Kind::Usage);
         }

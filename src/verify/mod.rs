@@ -31,6 +31,7 @@ use crate::error::Result;
 use crate::evidence::{Evidence, Layout, PublicKey};
 use crate::exit::Exit;
 use crate::policy::Policy;
+use crate::pull;
 use crate::reason::Reason;
 use crate::recipe::Recipe;
 use crate::registry;
@@ -54,6 +55,8 @@ pub struct Request {
     pub registry: registry::Options,
     /// Whose certificates, logs and timestamps are believed.
     pub root: trust::Root,
+    /// What was fetched before.
+    pub cache: pull::Cache,
     /// The recipe of today, if the evidence must still be about it.
     pub recipe: Option<Arc<Recipe>>,
     /// The checks of today with their versions, if the evidence must still be about these.
@@ -74,6 +77,7 @@ impl Request {
             expected,
             registry,
             root: trust::Root::default(),
+            cache: pull::Cache::default(),
             recipe: None,
             checks: None,
             now: Timestamp::now(),

@@ -1,4 +1,4 @@
-//! Real control planes for tests: at most two per process, lent one test at a time, each time as good as new.
+//! Real control planes for tests: at most four per process, lent one test at a time, each time as good as new.
 //!
 //! They end with the process, whatever ends it: another process, in a group of its own, starts them and waits for the
 //! end of a pipe that only this process holds.
@@ -17,7 +17,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::etcd::{Contents, Store};
 use super::{Bin, binaries};
 
-static PERMITS: Semaphore = Semaphore::const_new(2);
+static PERMITS: Semaphore = Semaphore::const_new(4);
 static POOL: Mutex<Vec<Plane>> = Mutex::new(Vec::new());
 
 struct Plane {

@@ -2,6 +2,7 @@
 //!
 //! It ends with the process, whatever ends that: the stack's standard input is a pipe that only this process holds.
 
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -16,6 +17,8 @@ pub(crate) const REGISTRY: &str = "127.0.0.1:5000";
 pub(crate) const PEOPLE: &str = "http://127.0.0.1:13020";
 /// Who vouches for workflows.
 pub(crate) const GITHUB: &str = "http://127.0.0.1:13021";
+/// TUF repositories of the trusted root.
+pub(crate) const TUF: &str = "http://127.0.0.1:13022";
 
 /// The stack: everything that is needed to sign and to verify.
 pub(crate) struct Stack {
@@ -118,11 +121,26 @@ impl Stack {
 
     /// Writes a fresh identity token of an issuer to a file; `claims` as `name=value&…`.
     pub(crate) fn token(&self, issuer: &str, claims: &str, folder: &Path) -> String {
-        let output = self.command(&self.stack).args(["get", &format!("{issuer}/mint?{claims}")]).output().expect("runs");
-        assert!(output.status.success(), "{}", said(&output));
         let path = folder.join("token");
-        std::fs::write(&path, output.stdout).expect("is written");
+        std::fs::write(&path, self.get(&format!("{issuer}/mint?{claims}"))).expect("is written");
         path.display().to_string()
+    }
+
+    /// What is at an address in the namespace.
+    #[track_caller]
+    pub(crate) fn get(&self, url: &str) -> Vec<u8> {
+        let output = self.command(&self.stack).args(["get", url]).output().expect("runs");
+        assert!(output.status.success(), "{}", said(&output));
+        output.stdout
+    }
+
+    /// A browser for the namespace: it opens the page that it is given, and says there what it is told to.
+    pub(crate) fn browser(&self, folder: &Path, answer: &str) -> PathBuf {
+        let path = folder.join("browser");
+        let text = format!("#!/bin/sh\nexec '{}' get \"$1&answer={answer}\"\n", self.stack.display());
+        std::fs::write(&path, text).expect("is written");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("is made a program");
+        path
     }
 }
 

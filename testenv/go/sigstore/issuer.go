@@ -5,6 +5,7 @@ import (
 	"crypto/rsa"
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -21,16 +22,17 @@ type issuer struct {
 	key *rsa.PrivateKey
 }
 
-func newIssuer(url string, ct *transparencyLog) (*issuer, error) {
+func newIssuer(address string, ct *transparencyLog) (*issuer, error) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		return nil, err
 	}
-	i := &issuer{http.NewServeMux(), url, key}
+	i := &issuer{http.NewServeMux(), address, key}
 	i.HandleFunc("GET /.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, map[string]any{
-			"issuer": url, "jwks_uri": url + "/keys", "authorization_endpoint": url + "/auth", "token_endpoint": url + "/token",
-			"response_types_supported": []string{"code"}, "subject_types_supported": []string{"public"},
+			"issuer": address, "jwks_uri": address + "/keys", "authorization_endpoint": address + "/auth", "token_endpoint": address + "/token",
+			"device_authorization_endpoint": address + "/device/code",
+			"response_types_supported":      []string{"code"}, "subject_types_supported": []string{"public"},
 			"id_token_signing_alg_values_supported": []string{"RS256"},
 		})
 	})
@@ -38,7 +40,7 @@ func newIssuer(url string, ct *transparencyLog) (*issuer, error) {
 		answer(w, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: &key.PublicKey, KeyID: "1", Algorithm: "RS256", Use: "sig"}}})
 	})
 	i.HandleFunc("GET /mint", func(w http.ResponseWriter, r *http.Request) {
-		token, err := i.mint(r)
+		token, err := i.mint(r.URL.Query())
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
@@ -50,21 +52,22 @@ func newIssuer(url string, ct *transparencyLog) (*issuer, error) {
 			http.Error(w, `{"message":"bad credentials"}`, http.StatusUnauthorized)
 			return
 		}
-		token, err := i.mint(r)
+		token, err := i.mint(r.URL.Query())
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
 		}
 		answer(w, map[string]any{"count": 1, "value": token})
 	})
+	i.offerLogins()
 	if ct != nil {
 		i.HandleFunc("POST /ct/v1/add-pre-chain", ct.addPreChain)
 	}
 	return i, nil
 }
 
-// mint signs the claims of a person or of a GitHub workflow; each parameter of the request replaces one.
-func (i *issuer) mint(r *http.Request) (string, error) {
+// mint signs the claims of a person or of a GitHub workflow, some of them replaced.
+func (i *issuer) mint(replaced url.Values) (string, error) {
 	now := time.Now()
 	claims := jwt.MapClaims{"iss": i.url, "aud": "sigstore", "iat": now.Add(-5 * time.Second).Unix(), "nbf": now.Add(-5 * time.Second).Unix(), "exp": now.Add(5 * time.Minute).Unix()}
 	defaults := map[string]string{"sub": "dev@example.com", "email": "dev@example.com"}
@@ -76,7 +79,7 @@ func (i *issuer) mint(r *http.Request) (string, error) {
 	for name, value := range defaults {
 		claims[name] = value
 	}
-	for name, values := range r.URL.Query() {
+	for name, values := range replaced {
 		if name == "audience" {
 			name = "aud"
 		}

@@ -1,5 +1,5 @@
 // A private Sigstore for tests, in one process group: Fulcio, Rekor v2, a timestamp authority, and in this process an OIDC
-// issuer of people, one of GitHub workflows, and a certificate transparency log.
+// issuer of people, one of GitHub workflows, a certificate transparency log, and TUF repositories of the trusted root.
 //
 //	sigstore-stack get URL     writes what is there to standard output
 //	sigstore-stack DIR         with SEATRIAL_BIN_FULCIO, SEATRIAL_BIN_TIMESTAMP_SERVER and SEATRIAL_BIN_REKOR_SERVER
@@ -72,7 +72,7 @@ func run(dir string) error {
 			return err
 		}
 	}
-	for address, handler := range map[string]http.Handler{"127.0.0.1:13020": people, "127.0.0.1:13021": github} {
+	for address, handler := range map[string]http.Handler{"127.0.0.1:13020": people, "127.0.0.1:13021": github, "127.0.0.1:13022": newTUF(dir)} {
 		go func() { log.Fatal(http.ListenAndServe(address, handler)) }()
 	}
 	started := []error{
