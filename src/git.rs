@@ -30,7 +30,7 @@ impl std::fmt::Display for Commit {
 }
 
 /// The id of a tree or a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Id(ObjectId);
 
 impl std::fmt::Display for Id {

@@ -147,7 +147,7 @@ pub const GATE_ENTRIES: usize = 100_000;
 /// Nesting of directories below it: pointers have two levels, health files of recipes three.
 pub const GATE_DEPTH: usize = 8;
 /// A path in the repository that is looked at.
-pub const GATE_PATH_BYTES: usize = 1024;
+pub const GATE_PATH_BYTES: usize = 512;
 /// Pointers that one change may bring: a month of daily runs, side by side on six clusters.
 pub const GATE_POINTERS: usize = 200;
 /// Other changes under the directory of evidence that a report lists.

@@ -51,10 +51,10 @@ macro_rules! reasons {
                 match self { $(Self::$name => $meaning,)* $(Self::$gate => $gate_meaning),* }
             }
 
-            /// What a contributor can do about a change that is refused for it; nothing for reasons about a piece of evidence.
+            /// What a contributor can do about a change that is refused for it.
             #[must_use]
-            pub fn act(self) -> Option<&'static str> {
-                match self { $(Self::$gate => Some($act),)* _ => None }
+            pub fn act(self) -> &'static str {
+                match self { $(Self::$gate => $act,)* _ => of_evidence(self) }
             }
         }
     };
@@ -146,6 +146,33 @@ reasons! {
             "run the recipe again, publish the evidence and commit the new pointer with the change"
         EvidenceMissing "evidence-missing" Coverage "the change affects a recipe that has no evidence"
             "run the recipe, publish the evidence and commit the pointer with the change"
+    }
+}
+
+/// What to do about a piece of evidence: what its kind of reason asks for.
+fn of_evidence(reason: Reason) -> &'static str {
+    match (reason, reason.exit()) {
+        (Reason::RegistryNotListed, _) => {
+            "publish to a registry that the policy of the base lists, or ask one of its owners to list this one first"
+        }
+        (Reason::Usage, _) => {
+            "publish the bundle to where the pointer says that it is, or commit the pointer that `seatrial evidence publish` wrote"
+        }
+        (_, Exit::Failed) => "mend what failed, run again, and publish and commit that evidence",
+        (_, Exit::Inconclusive) => "run again where every check can tell, and publish and commit that evidence",
+        (_, Exit::Denied) => "let whoever runs the gate read the registry, or make the repository public; then run the gate again",
+        (_, Exit::Timeout | Exit::Unavailable | Exit::Interrupted) => {
+            "run the gate again; if it stays so, see whether the registry can be reached"
+        }
+        (_, Exit::Unsigned) => "sign it with `seatrial evidence sign <pointer>` and commit what that writes",
+        (_, Exit::Policy) => {
+            "bring evidence that the policy of the base accepts: `seatrial policy explain <pointer>` says what it asks for"
+        }
+        (_, Exit::Stale) => "run the recipe as it is now, and publish and commit that evidence",
+        (_, Exit::Coverage) => "run all checks that the recipe declares, and publish and commit that evidence",
+        (_, Exit::Ok | Exit::Usage | Exit::Signature | Exit::Integrity | Exit::Schema) => {
+            "publish it anew with `seatrial evidence publish` and commit the pointer as that writes it"
+        }
     }
 }
 

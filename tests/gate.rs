@@ -9,6 +9,8 @@ mod evidence;
 mod fault_proxy;
 #[path = "gate/hostile.rs"]
 mod hostile;
+#[path = "support/measure.rs"]
+mod measure;
 #[path = "gate/output.rs"]
 mod output;
 #[path = "gate/recipes.rs"]

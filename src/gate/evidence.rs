@@ -133,7 +133,9 @@ fn reasons(report: &VerifyReport) -> Vec<Advised> {
     let mut all: Vec<Advised> =
         report.stages.iter().flat_map(|stage| &stage.reasons).map(|said| advised(Said::new(said.reason, shown(&said.message)))).collect();
     match all.first_mut() {
-        Some(first) => first.advice.extend(report.hints.iter().map(|hint| shown(hint))),
+        // What the verification itself says is nearer to the matter.
+        Some(first) if !report.hints.is_empty() => first.advice = report.hints.iter().map(|hint| shown(hint)).collect(),
+        Some(_) => {}
         None => all.push(advised(Said::new(Reason::Undecided, "no stage accepted it, and none said why"))),
     }
     all

@@ -107,8 +107,7 @@ pub async fn judge(request: &Request) -> Result<GateReport> {
 
 /// A reason with what a contributor can do about it.
 fn advised(said: Said) -> Advised {
-    let advice = said.reason.act().map(str::to_owned).into_iter().collect();
-    Advised { reason: said.reason, message: shown(&said.message), advice }
+    Advised { reason: said.reason, message: shown(&said.message), advice: vec![said.reason.act().to_owned()] }
 }
 
 /// A changed input as it may be shown.

@@ -161,35 +161,37 @@ impl Recipes {
     }
 }
 
-/// Names under which a catalog has recipes: complete ones, and overlays that state an accelerator.
+/// Names of a catalog's recipes, as evidence has them: of complete ones, and of overlays that state an accelerator.
 fn all(catalog: &Catalog) -> BTreeSet<String> {
     let overlays = catalog.parts().iter().filter(|part| !part.mixin && part.criteria.accelerator.is_some());
-    catalog.recipes().map(str::to_owned).chain(overlays.map(|part| part.name.clone())).collect()
+    let complete = catalog.recipes().map(|file| catalog.read(file).map_or_else(|_| file.to_owned(), |loaded| loaded.recipe.metadata.name));
+    complete.chain(overlays.map(|part| part.criteria.name())).collect()
 }
 
-/// Makes a recipe by its name; `None` if there is none of this name.
+/// Makes the recipe of a name; `None` if there is none.
 fn made(catalog: &Catalog, name: &str, directory: &str) -> Result<Option<Made>> {
     let own = |place: &str| place.strip_prefix(directory).and_then(|rest| rest.strip_prefix('/')).map(str::to_owned);
-    let mut files = BTreeSet::new();
-    let Ok(criteria) = catalog.criteria_of(name) else { return Ok(None) };
-    let loaded = match criteria {
-        None => {
-            files.insert(format!("{name}.yaml"));
-            catalog.read(name)?
-        }
-        Some(criteria) => {
-            let resolved = match catalog.resolve(&criteria) {
-                Ok(resolved) => resolved,
-                // A name that only looks like criteria, such as one that nothing covers, is no recipe.
-                Err(_) if catalog.part(name).is_none() => return Ok(None),
-                Err(error) => return Err(error),
-            };
-            let parts = resolved.applied.iter().filter_map(|layer| catalog.part(&layer.name));
-            files.extend(parts.filter_map(|part| own(&part.place)));
-            catalog.load(&resolved)?
-        }
+    // A file may have another name than the recipe in it.
+    let named = |file: &&str| catalog.read(file).is_ok_and(|loaded| loaded.recipe.metadata.name == name);
+    let complete = catalog.recipes().find(named).or_else(|| catalog.recipes().find(|file| *file == name));
+    let (loaded, mut files) = if let Some(file) = complete {
+        (catalog.read(file)?, BTreeSet::from([format!("{file}.yaml")]))
+    } else {
+        let Ok(Some(criteria)) = catalog.criteria_of(name) else { return Ok(None) };
+        let stated = catalog.parts().iter().any(|part| part.criteria == criteria);
+        let resolved = match catalog.resolve(&criteria) {
+            Ok(resolved) => resolved,
+            // A name that only looks like criteria, such as one that nothing covers, is no recipe.
+            Err(_) if !stated => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let parts = resolved.applied.iter().filter_map(|layer| catalog.part(&layer.name));
+        (catalog.load(&resolved)?, parts.filter_map(|part| own(&part.place)).collect())
     };
     let recipe = loaded.recipe;
+    if recipe.metadata.name != name {
+        return Ok(None);
+    }
     files.extend(recipe.spec.health.iter().map(|health| health.file.clone()));
     Ok(Some(Made { digest: recipe.digest()?, recipe: Arc::new(recipe), files }))
 }

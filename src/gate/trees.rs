@@ -6,6 +6,7 @@ use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use crate::digest::{Digest, Hasher};
 use crate::error::{Context, Error, Kind, Result};
@@ -60,7 +61,7 @@ impl Tree<'_> {
                     }
                     tree = entry.id;
                 }
-                walk(repository, tree, &at, 0, &mut 0, &mut listing)?;
+                Walk { repository, trees: BTreeMap::new(), seen: 0 }.below(tree, &at, 0, &mut listing)?;
             }
             Self::Directory(root) => {
                 let folder = root.join(path);
@@ -158,17 +159,34 @@ fn count(path: &[u8], depth: usize, seen: &mut usize) -> Result<()> {
     Err(Error::new(Kind::Policy, what))
 }
 
-fn walk(repository: &git::Repository, tree: git::Id, at: &[u8], depth: usize, seen: &mut usize, listing: &mut Listing) -> Result<()> {
-    for entry in repository.entries(tree)? {
-        let path = joined(at, &entry.name);
-        count(&path, depth, seen)?;
-        if entry.mode == Mode::Directory {
-            walk(repository, entry.id, &path, depth + 1, seen, listing)?;
-        } else {
-            listing.insert(path, Found { mode: entry.mode, id: Id::Object(entry.id) });
+/// A walk through the trees of a repository. One that stands in many places is read once.
+struct Walk<'a> {
+    repository: &'a git::Repository,
+    trees: BTreeMap<git::Id, Rc<Vec<git::Entry>>>,
+    seen: usize,
+}
+
+impl Walk<'_> {
+    fn below(&mut self, tree: git::Id, at: &[u8], depth: usize, listing: &mut Listing) -> Result<()> {
+        let entries = match self.trees.get(&tree) {
+            Some(entries) => entries.clone(),
+            None => {
+                let entries = Rc::new(self.repository.entries(tree)?);
+                self.trees.insert(tree, entries.clone());
+                entries
+            }
+        };
+        for entry in entries.iter() {
+            let path = joined(at, &entry.name);
+            count(&path, depth, &mut self.seen)?;
+            if entry.mode == Mode::Directory {
+                self.below(entry.id, &path, depth + 1, listing)?;
+            } else {
+                listing.insert(path, Found { mode: entry.mode, id: Id::Object(entry.id) });
+            }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 fn look(path: &Path) -> Result<Option<fs::Metadata>> {

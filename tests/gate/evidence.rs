@@ -117,13 +117,7 @@ impl World {
         request(Change::Commits { repository, base: base.to_owned(), head: head.to_owned() })
     }
 
-    /// Judges a branch that is made of these touches upon main.
-    pub(crate) async fn judge(&self, branch: &str, touches: &[Touch]) -> GateReport {
-        self.repository.commit(branch, Some("refs/heads/main"), touches);
-        judge(&self.request("main", branch)).await
-    }
-
-    /// The same with the owner's approval.
+    /// Judges a branch that is made of these touches upon main, with the owner's approval.
     pub(crate) async fn judge_approved(&self, branch: &str, touches: &[Touch]) -> GateReport {
         let commit = self.repository.commit(branch, Some("refs/heads/main"), touches);
         let approval = Approval { by: OWNER.to_owned(), teams: Vec::new(), commit: Some(commit), source: ApprovalSource::Review };

@@ -65,7 +65,8 @@ impl Repository {
     pub(crate) fn commit(&self, branch: &str, from: Option<&str>, touches: &[Touch]) -> String {
         let mut stream = format!("commit refs/heads/{branch}\ncommitter T <t@example.com> 1795000000 +0000\ndata 0\n").into_bytes();
         if let Some(from) = from {
-            stream.extend(format!("from {from}\n").into_bytes());
+            // By its id: a branch may grow upon itself.
+            stream.extend(format!("from {}\n", self.git(&["rev-parse", from], b"")).into_bytes());
         }
         for (path, node) in touches {
             let path = quoted(path);
