@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::git;
 
 /// A repository on GitHub.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,10 +56,7 @@ pub fn check_name(name: &str) -> Result<()> {
 pub fn origin(folder: &Path) -> Result<Remote> {
     let shown = folder.display();
     let way_out = "name it: --repository OWNER/NAME";
-    let options = gix::open::Options::isolated();
-    let repository = gix::open_opts(folder, options)
-        .map_err(|error| Error::usage(format!("{shown} is not the top of a git repository")).because(error).hint(way_out))?;
-    let url = repository.config_snapshot().string("remote.origin.url").map(|url| url.to_string());
+    let url = git::origin(folder).map_err(|error| error.hint(way_out))?;
     let url = url.ok_or_else(|| Error::usage(format!("the git repository {shown} has no remote `origin`")).hint(way_out))?;
     Remote::parse(&url)
         .ok_or_else(|| Error::usage(format!("the remote `origin` of {shown} does not name OWNER/NAME on a server")).hint(way_out))
