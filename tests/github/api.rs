@@ -80,8 +80,7 @@ fn our_comment_is_found_on_any_page_and_somebody_elses_with_our_mark_is_let_be()
     let Some(github) = GitHub::shared() else { return };
     let (event, _) = pull(102);
     let api = github.api(GATE);
-    let before = github.state()["comments"].as_array().expect("comments").clone();
-    let mut all = before;
+    let mut all = Vec::new();
     let mut add = |id: usize, user: &str, body: &str| all.push(json!({"id": 2000 + id, "pull": "102", "user": user, "body": body}));
     add(0, "mallory", &format!("{MARKER}\n### Evidence gate: accept"));
     (1..250).for_each(|id| add(id, "ann", "a comment"));

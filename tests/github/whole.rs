@@ -53,8 +53,7 @@ impl Drop for Cluster {
 
 /// The workflow of a consumer that calls one of ours, as pinned.
 fn caller(event: &str, workflow: &str, with: &str) -> String {
-    let text =
-        std::fs::read_to_string(root().join("examples/consumer").join(if workflow == "validate" { "validate.yaml" } else { "gate.yaml" }));
+    let text = std::fs::read_to_string(root().join(format!("examples/consumer/{workflow}.yaml")));
     let text = text.expect("reads");
     let used = text.lines().find_map(|line| line.split_once("uses: ")).expect("is used").1;
     format!(
@@ -166,6 +165,26 @@ fn evidence_that_a_workflow_made_is_accepted_and_what_is_wrong_is_refused() {
     publish.env("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "request-token");
     exits(publish, 0);
     let theirs = std::fs::read_to_string(foreign.join(pointer_below(&foreign))).expect("reads");
+
+    // What is pending is signed by the workflow of whoever pushed it, and committed.
+    let waiting = format!("{REGISTRY}/team/pending");
+    let mut push = stack.seatrial(&["evidence", "push", &bundle.display().to_string(), "--push", &waiting, "--plain-http"]);
+    std::fs::remove_file(bundle.join("signature.sigstore.json")).expect("is removed");
+    push.current_dir(consumer.path());
+    exits(push, 0);
+    let with = format!("{trust}      signing-config: {}\n      login: false\n", stack.signing_config());
+    consumer.write(".github/workflows/sign.yaml", &caller("push", "sign", &with));
+    consumer.commit();
+    let environment = variables("contents=write", &identity(REPOSITORY, "202", "evidence-sign.yaml"));
+    let ran = consumer.act(Some(stack.command(&act)), "push", &json!({"ref": "refs/heads/main"}), &environment);
+    assert!(ran.ok, "{}", ran.log);
+    assert_eq!(outputs(&ran).get("pointer"), Some(&format!("evidence/{path}")), "{}", ran.log);
+    let state = github.state();
+    let commit = &state["commits"][state["refs"]["heads/main"].as_str().expect("a commit")];
+    let signed = state["trees"][commit["tree"].as_str().unwrap_or_default()]["tree"][0]["content"].as_str().unwrap_or_default().to_owned();
+    assert!(signed.contains("team/pending") && signed.contains("evidence-sign.yaml@"), "{state}");
+    consumer.git(&["rm", "--quiet", "-r", "evidence/sim-h100", ".github/workflows/sign.yaml"]);
+    consumer.commit();
 
     // Gate: base and head of each pull request, and what comes of it.
     let at = format!("evidence/{path}");
