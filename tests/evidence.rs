@@ -40,6 +40,8 @@ mod proofs;
 mod python;
 #[path = "evidence/redaction.rs"]
 mod redaction;
+#[path = "evidence/rekor_v1.rs"]
+mod rekor_v1;
 #[path = "evidence/resumed.rs"]
 mod resumed;
 #[path = "evidence/round_trip.rs"]
