@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 
 use crate::proofs;
 use crate::registry_server::{Flavour, RegistryServer};
-use crate::sample::{Sample, Signed, verify_with};
+use crate::sample::{Sample, Signed};
 use crate::sigstore_stack::{PEOPLE, Stack, exits};
 
 /// Fields of a pointer that nothing authenticates, as docs/threat-model.md lists them. They are never shown as verified.
