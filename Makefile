@@ -30,7 +30,7 @@ test-matrix:
 
 # Whole runs of the program that is released, at scale, against the bounds of docs/performance.md; PART=NAME runs one part.
 bench:
-	testenv/get.sh $(control_plane) oci-registry oras >/dev/null
+	testenv/get.sh $(control_plane) $(sigstore) oci-registry oras >/dev/null
 	RUSTFLAGS="-C target-feature=+crt-static" cargo bench --locked --target $(target) --bench scale -- $(PART)
 
 lint:

@@ -1,6 +1,6 @@
 //! Measures seatrial at scale and checks the bounds of docs/performance.md: `make bench`.
 //!
-//! Whole runs of the program as users have it. Without arguments all parts run; `small`, `documents`, `evidence`, `cluster`, `registry` name one.
+//! Whole runs of the program as users have it. Without arguments all parts run; `small`, `documents`, `evidence`, `verify`, `cluster`, `registry` name one.
 
 #[path = "scale/cluster.rs"]
 mod cluster;
@@ -18,8 +18,13 @@ mod registry_server;
 #[expect(dead_code, reason = "tests use the rest of it")]
 #[path = "../tests/evidence/sample.rs"]
 mod sample;
+#[expect(dead_code, reason = "tests use the rest of it")]
+#[path = "../tests/support/sigstore.rs"]
+mod sigstore_stack;
 #[path = "scale/small.rs"]
 mod small;
+#[path = "scale/verify.rs"]
+mod verify;
 
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -90,13 +95,16 @@ fn main() -> ExitCode {
     if wanted("evidence") {
         evidence::run(&mut bounds);
     }
+    if wanted("verify") {
+        verify::run(&mut bounds);
+    }
     if wanted("cluster") {
         cluster::run(&mut bounds);
     }
     if wanted("registry") {
         registry::run(&mut bounds);
     }
-    assert!(bounds.checked > 0, "no part has the name {parts:?}: small, documents, evidence, cluster, registry");
+    assert!(bounds.checked > 0, "no part has the name {parts:?}: small, documents, evidence, verify, cluster, registry");
     bounds.seen(&format!("{} of {} bounds held", bounds.checked - bounds.missed, bounds.checked));
     if bounds.missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

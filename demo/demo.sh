@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-seatrial=$PWD/target/debug/seatrial
+seatrial=${CARGO_TARGET_DIR:-$PWD/target}/debug/seatrial
 work=$(mktemp -d "${TMPDIR:-/tmp}/seatrial-demo.XXXXXX")
 registry_pid=
 

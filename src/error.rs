@@ -203,6 +203,23 @@ impl<T> Context<T> for std::io::Result<T> {
     }
 }
 
+/// The first cause of a type in the chain of an error, the error itself included.
+#[must_use]
+pub fn cause_in<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        // An I/O error's source is that of the error in it: the error itself has to be asked for.
+        next = match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    None
+}
+
 /// The known name nearest to a misspelt one, for "did you mean" hints.
 #[must_use]
 pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {

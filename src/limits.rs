@@ -115,8 +115,14 @@ pub const REGISTRY_REDIRECTS: usize = 5;
 pub const REGISTRY_TRIES: usize = 4;
 /// The longest Retry-After that we honour.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
-/// The piece in which a blob is uploaded: the largest that every big registry takes.
+/// How often a line on a terminal says how far a transfer has come.
+pub const PROGRESS_LIVE: Duration = Duration::from_millis(100);
+/// How often a line in a log does.
+pub const PROGRESS_LINE: Duration = Duration::from_secs(10);
+/// The piece in which a blob is uploaded that could not be sent in one: the largest that every big registry takes.
 pub const REGISTRY_CHUNK: usize = 4 << 20;
+/// What is read of a file at a time while it is sent: enough that calls cost little, and it stays in a processor's cache.
+pub const REGISTRY_PIECE: usize = 64 << 10;
 /// What we read of a registry's error or token answer; real ones have a few hundred bytes.
 pub const REGISTRY_ANSWER_BYTES: u64 = 64 << 10;
 /// Times that our entry must be seen in a row in a list of referrers kept in a tag, before we call it written: registries have no
@@ -146,6 +152,14 @@ pub const BUNDLE_FILE_BYTES: u64 = 256 << 20;
 pub const BUNDLE_BYTES: u64 = 1 << 30;
 /// What is kept in memory of an artifact while a bundle is moved; larger ones are read piece by piece.
 pub const HELD_BYTES: u64 = 256 << 10;
+/// What is read or written of a file at a time while it is hashed or copied.
+pub const COPY_PIECE: usize = 128 << 10;
+/// Blobs of fetched bundles that are kept on disk between runs; what was not used for longest goes first.
+pub const CACHE_BYTES: u64 = 1 << 30;
+/// Documents of fetched bundles that are kept in memory within a run.
+pub const CACHED_BYTES: usize = 32 << 20;
+/// Fetched bundles that are kept in memory within a run.
+pub const CACHED_BUNDLES: usize = 1000;
 /// Number of files in a bundle; ours have tens.
 pub const BUNDLE_FILES: usize = 1000;
 /// Manifests in an OCI layout: a bundle, its signatures, and whatever else somebody attached to it.

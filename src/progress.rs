@@ -1,5 +1,7 @@
 //! How a run looks: its head, a line per step and per check, the summary.
 
+pub mod transfer;
+
 use std::path::Path;
 use std::time::Duration;
 

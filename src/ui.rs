@@ -206,6 +206,23 @@ impl Ui {
         self.0.live && io::stdin().is_terminal()
     }
 
+    /// Says how far what is waited for has come: in the live line, or in a line of its own; nothing in JSON mode.
+    pub fn progress(&self, text: &str) {
+        if self.0.mode == Mode::Json || self.0.quiet {
+            return;
+        }
+        let live = self.0.bar.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|bar| bar.set_message(printable(text)));
+        if live.is_none() {
+            self.waiting(text);
+        }
+    }
+
+    /// True if there is a live line.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.0.live
+    }
+
     /// Asks a yes-or-no question on a terminal; without one the answer is no.
     ///
     /// # Errors
@@ -269,6 +286,16 @@ impl Ui {
 #[must_use]
 pub fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+}
+
+/// A size for people, rounded up.
+#[must_use]
+pub fn printable_size(bytes: u64) -> String {
+    match bytes {
+        0..1024 => format!("{bytes} bytes"),
+        1024..1_048_576 => format!("{} KiB", bytes.div_ceil(1024)),
+        _ => format!("{} MiB", bytes.div_ceil(1_048_576)),
+    }
 }
 
 /// Escapes text for a GitHub workflow command, which ends at the end of the line.

@@ -2,6 +2,8 @@
 
 #[path = "evidence/bill.rs"]
 mod bill;
+#[path = "evidence/cached.rs"]
+mod cached;
 #[path = "evidence/cli.rs"]
 mod cli;
 #[path = "evidence/documents.rs"]
@@ -23,6 +25,9 @@ mod mutation;
 mod fault_proxy;
 #[path = "support/killed.rs"]
 mod killed;
+#[expect(dead_code, reason = "other tests look at the time too")]
+#[path = "support/measure.rs"]
+mod measure;
 #[path = "evidence/packed.rs"]
 mod packed;
 #[path = "evidence/policy.rs"]

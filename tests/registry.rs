@@ -18,6 +18,8 @@ mod referrers;
 mod registry_server;
 #[path = "support/tls.rs"]
 mod tls;
+#[path = "registry/transfer.rs"]
+mod transfer;
 #[path = "registry/transport.rs"]
 mod transport;
 

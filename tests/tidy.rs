@@ -32,7 +32,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("preflight", "checks cluster error limits exit recipe registry sign snapshot steps ui workflow"),
     ("roles", "cluster error yaml"),
     ("journal", "digest error files limits results steps"),
-    ("progress", "exit results snapshot ui"),
+    ("progress", "exit limits results snapshot ui"),
     ("engine", "cluster digest error journal limits progress results steps ui workflow"),
     (
         "steps",

@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::limits;
 use crate::recipe::Threshold;
 use crate::results::{ErrorReason, Outcome};
-use crate::snapshot::{Pool, nodes, pools};
+use crate::snapshot::{Pool, nodes};
 
 /// Taints that go when a node has come up, by key; each is documented by who sets it.
 const PENDING: &[(&str, &str)] = &[
@@ -126,24 +126,17 @@ impl Rest {
 
 async fn look(cx: &Cx<'_>) -> Result<Look> {
     let everywhere = Query::all();
-    let version = probe::dra_api_version(&cx.cluster).await?;
-    let slices = async {
-        match &version {
-            Some(version) => cx.cluster.list(version, "ResourceSlice", &everywhere).await,
-            None => Ok(Vec::new()),
-        }
-    };
     let waiting = Query { fields: Some("status.phase=Pending".to_owned()), ..Query::all() };
-    let (nodes, daemon_sets, pods, slices) = tokio::try_join!(
+    let (nodes, daemon_sets, pods, pools) = tokio::try_join!(
         cx.cluster.list("v1", "Node", &everywhere),
         cx.cluster.list("apps/v1", "DaemonSet", &everywhere),
         cx.cluster.list("v1", "Pod", &waiting),
-        slices,
+        probe::dra_pools(&cx.cluster),
     )?;
     let ours: BTreeSet<&str> =
         cx.recipe.spec.expect.iter().filter_map(|object| object.namespace.as_deref()).chain(["kube-system"]).collect();
     let wanted = cx.recipe.spec.criteria.nodes;
-    Ok(see(&nodes, &daemon_sets, &pods, &pools::group(&slices), &ours, wanted))
+    Ok(see(&nodes, &daemon_sets, &pods, &pools, &ours, wanted))
 }
 
 /// What one look comes to; pure.

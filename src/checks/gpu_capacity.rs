@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use crate::checks::{Check, Cx, Fidelity, Phase, no_more};
+use crate::checks::{Check, Cx, Fidelity, Phase, no_more, probe};
 use crate::cluster::{Access, Query};
-use crate::error::{Context, Result};
+use crate::error::Result;
 use crate::results::{ErrorReason, Outcome};
-use crate::snapshot::{Node, Pool, nodes, pools};
+use crate::snapshot::{Node, Pool, nodes};
 use crate::vendor::Vendor;
 
 pub(super) static CHECK: Check = Check {
@@ -37,13 +37,8 @@ plugin calls unhealthy (look for Xid errors); ResourceSlice → the DRA driver's
 };
 
 async fn run(cx: &Cx<'_>) -> Result<Outcome> {
-    let version = super::probe::dra_api_version(&cx.cluster).await?;
-    let slices = match &version {
-        Some(version) => cx.cluster.list(version, "ResourceSlice", &Query::all()).await.context("read what DRA drivers advertise")?,
-        None => Vec::new(),
-    };
+    let pools = probe::dra_pools(&cx.cluster).await?;
     let objects = cx.cluster.list("v1", "Node", &Query::all()).await?;
-    let pools = pools::group(&slices);
     let nodes = nodes::read(&objects, Some(&pools));
     Ok(judge(&nodes, &pools, cx.vendor).artifact(
         "what each node advertises",
@@ -136,6 +131,7 @@ mod tests {
 
     use super::*;
     use crate::results::Verdict;
+    use crate::snapshot::pools;
     use crate::vendor;
 
     fn node(name: &str, label: Option<u64>, capacity: Option<(u64, u64)>, extra: Value) -> Value {

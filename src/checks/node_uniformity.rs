@@ -6,10 +6,10 @@ use serde_json::json;
 
 use crate::checks::{Check, Cx, Fidelity, Phase, no_more, probe};
 use crate::cluster::{Access, Query};
-use crate::error::{Context, Result};
+use crate::error::Result;
 use crate::results::{ErrorReason, Outcome};
 use crate::snapshot::groups::{self, Group};
-use crate::snapshot::{Reading, Snapshot, nodes, pools};
+use crate::snapshot::{Reading, Snapshot, nodes};
 
 pub(super) static CHECK: Check = Check {
     id: "node-uniformity",
@@ -38,12 +38,8 @@ Bring the named node to the state of the others, or drain it. While a roll-out i
 };
 
 async fn run(cx: &Cx<'_>) -> Result<Outcome> {
-    let slices = match probe::dra_api_version(&cx.cluster).await? {
-        Some(version) => cx.cluster.list(&version, "ResourceSlice", &Query::all()).await.context("read what DRA drivers advertise")?,
-        None => Vec::new(),
-    };
+    let pools = probe::dra_pools(&cx.cluster).await?;
     let objects = cx.cluster.list("v1", "Node", &Query::all()).await?;
-    let pools = pools::group(&slices);
     let mut snapshot = Snapshot::without_cluster("not asked for");
     let mut nodes = nodes::read(&objects, Some(&pools));
     nodes.retain(|node| node.gpus.any());

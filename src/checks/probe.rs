@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, Query};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::limits;
 use crate::pods::PodOptions;
 use crate::snapshot::collect::dra_version;
-use crate::snapshot::{Node, Pool};
+use crate::snapshot::{Node, Pool, pools};
 use crate::vendor::Vendor;
 
 /// A container that does nothing until it is removed; any node can run it.
@@ -30,6 +30,16 @@ pub async fn dra_api_version(cluster: &Cluster) -> Result<Option<String>> {
 pub async fn dra_required(cluster: &Cluster) -> Result<String> {
     let version = dra_api_version(cluster).await?;
     version.ok_or_else(|| Error::new(Kind::NotFound, "the API server serves no resource.k8s.io"))
+}
+
+/// The pools of DRA devices, from the ResourceSlices of the served version; none if the API server has no DRA.
+///
+/// # Errors
+/// If the API groups or the slices cannot be listed.
+pub async fn dra_pools(cluster: &Cluster) -> Result<Vec<Pool>> {
+    let Some(version) = dra_api_version(cluster).await? else { return Ok(Vec::new()) };
+    let slices = cluster.list(&version, "ResourceSlice", &Query::all()).await.context("read what DRA drivers advertise")?;
+    Ok(pools::group(&slices))
 }
 
 /// A pod spec that asks for nothing but what `resources` says, tolerates GPU taints, fits the restricted pod security standard,

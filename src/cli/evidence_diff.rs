@@ -21,7 +21,7 @@ use crate::verify::{self, Opened};
 /// Pseudonyms of two runs are never the same, so that nodes of redacted snapshots are compared only as far as they can be told apart.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The earlier bundle: a directory, a pointer file, or oci://host/repository@sha256:….
+    /// The earlier bundle: a directory, a pointer file, oci://host/repository@sha256:…, or an OCI layout as directory or tar file.
     #[arg(value_name = "BEFORE")]
     before: String,
     /// The later bundle.
@@ -74,7 +74,7 @@ pub(crate) async fn exec(args: Args, ui: &Ui) -> Result<Exit> {
 }
 
 fn differences(before: &Opened, after: &Opened) -> Result<Differences> {
-    let (a, b) = (before.bundle.evidence()?, after.bundle.evidence()?);
+    let (a, b) = (before.contents.evidence()?, after.contents.evidence()?);
     let verdicts = |evidence: &Evidence| by_check(evidence, |check| vec![(check.id.clone(), word(check.verdict))]);
     let numbers = |evidence: &Evidence| {
         by_check(evidence, |check| check.measurements.iter().map(|one| (format!("{} {}", check.id, one.metric), number(one))).collect())
@@ -119,14 +119,14 @@ fn compare(a: &BTreeMap<String, String>, b: &BTreeMap<String, String>) -> Vec<Di
 }
 
 fn snapshot(opened: &Opened) -> Result<Option<Snapshot>> {
-    let Some(bytes) = opened.bundle.files().get(SNAPSHOT) else { return Ok(None) };
+    let Some(bytes) = opened.contents.documents().get(SNAPSHOT) else { return Ok(None) };
     serde_json::from_slice(bytes)
         .map(Some)
         .map_err(|error| Error::new(crate::error::Kind::Schema, format!("read {SNAPSHOT}")).because(error))
 }
 
 fn text(opened: &Opened, path: &str) -> String {
-    opened.bundle.files().get(path).map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default()
+    opened.contents.documents().get(path).map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default()
 }
 
 /// Lines that only one of two texts has; recipes are written in one order, so that moving is no change.

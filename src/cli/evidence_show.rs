@@ -21,8 +21,8 @@ use crate::{files, limits};
 /// Of evidence of NVIDIA AICR it says which stages of verification apply.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A bundle's directory, a pointer file, or oci://host/repository@sha256:….
-    #[arg(value_name = "DIR|POINTER|oci://REF")]
+    /// A bundle's directory, a pointer file, oci://host/repository@sha256:…, or an OCI layout as directory or tar file.
+    #[arg(value_name = "DIR|POINTER|oci://REF|TAR")]
     input: String,
     /// Show what the pointer says, and fetch nothing.
     #[arg(long)]
@@ -43,7 +43,7 @@ pub(crate) async fn exec(args: Args, ui: &Ui) -> Result<Exit> {
     } else {
         let registry = args.registry.options();
         let opened = verify::open(&args.input, &registry).await?;
-        let evidence = opened.bundle.evidence()?;
+        let evidence = opened.contents.evidence()?;
         Shown { pointer: opened.pointer.clone(), bundle: Some((opened, evidence)) }
     };
     let text = match args.format {
@@ -78,8 +78,8 @@ impl Shown {
         if let Some((opened, evidence)) = &self.bundle {
             claimed["evidence"] = json!(evidence);
             claimed["digest"] = json!(opened.artifact);
-            claimed["contentDigest"] = json!(opened.bundle.content_digest());
-            claimed["files"] = json!(opened.bundle.files().iter().map(|(path, bytes)| (path, bytes.len())).collect::<Vec<_>>());
+            claimed["contentDigest"] = json!(opened.contents.content_digest().ok());
+            claimed["files"] = json!(opened.contents.sums().iter().map(|(path, (size, _))| (path, size)).collect::<Vec<_>>());
         }
         json!({"verified": null, "claimed": claimed})
     }
@@ -90,7 +90,7 @@ impl Shown {
         let mut say = |name: &str, text: String| facts.push([format!("  {name}"), printable(&text)]);
         if let Some((opened, evidence)) = &self.bundle {
             said(evidence, &mut say);
-            say("content", opened.bundle.content_digest().to_string());
+            opened.contents.content_digest().iter().for_each(|content| say("content", content.to_string()));
             say("artifact", opened.artifact.to_string());
         }
         if let Some(pointer) = &self.pointer {

@@ -12,6 +12,7 @@ use crate::error::{Context, Error, Result};
 use crate::evidence::PublicKey;
 use crate::exit::Exit;
 use crate::policy::{Policy, form};
+use crate::pull::Cache;
 use crate::reason::Reason;
 use crate::ui::{Tone, Ui, printable};
 use crate::verify::{self, Expected, Request, Status, VerifyReport, VerifyReportList, Word, many, markdown};
@@ -46,6 +47,9 @@ pub(super) struct Verify {
     /// Say what each stage covers, and what is not proven.
     #[arg(long)]
     explain: bool,
+    /// Fetch every file from the registry, and keep none on disk.
+    #[arg(long, env = "SEATRIAL_NO_CACHE")]
+    no_cache: bool,
     #[command(flatten)]
     registry: RegistryArgs,
     /// Write the report to standard output in this format.
@@ -136,10 +140,12 @@ pub(super) async fn exec(args: Verify, cx: &Cx) -> Result<Exit> {
         Some(recipe) => Some(Arc::new(cx.read_recipe(recipe).await?.recipe)),
         None => None,
     };
-    let registry = args.registry.options();
+    let registry = args.registry.options_shown(&cx.ui, "the registry to give the evidence");
+    let cache = if args.no_cache { Cache::default() } else { Cache::of_user() };
     let root = trust::Root::with_files(&args.trusted_roots)?;
     let request = |input: String| Request {
         root: root.clone(),
+        cache: cache.clone(),
         recipe: recipe.clone(),
         explain: args.explain,
         ..Request::new(input, expected.clone(), registry.clone())
@@ -160,6 +166,8 @@ pub(super) async fn exec(args: Verify, cx: &Cx) -> Result<Exit> {
         Ok(inputs) => Outcome::Many(many::verify_all(inputs.into_iter().map(request).collect()).await),
         Err(inputs) => Outcome::Many(many::verify_all(inputs.into_iter().map(request).collect()).await),
     };
+    cx.ui.clear_live();
+    cache.remarks().iter().for_each(|remark| cx.ui.warn(remark));
     outcome.show(&args, &cx.ui)
 }
 

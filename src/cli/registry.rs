@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::registry::Options;
+use crate::progress::transfer::Transfer;
+use crate::registry::{Meter, Options};
+use crate::ui::Ui;
 
 /// How registries are reached. Credentials are those of docker and podman.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -19,6 +21,13 @@ pub struct RegistryArgs {
 }
 
 impl RegistryArgs {
+    /// The same as options of a registry, whose transfers are shown; `what` is waited for.
+    #[must_use]
+    pub fn options_shown(&self, ui: &Ui, what: &str) -> Options {
+        let transfer = Transfer::new(ui, what);
+        Options { meter: Meter::new(move |moved| transfer.moved(moved.done, moved.total)), ..self.options() }
+    }
+
     /// The same as options of a registry.
     #[must_use]
     pub fn options(&self) -> Options {

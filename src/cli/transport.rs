@@ -1,6 +1,6 @@
 //! `seatrial evidence push`, `sign`, `publish`, `pack`, `unpack`: evidence on its way.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
@@ -8,8 +8,9 @@ use crate::cli::registry::RegistryArgs;
 use crate::cli::signing::{SigningArgs, unless_interrupted};
 use crate::error::Result;
 use crate::exit::Exit;
-use crate::publish::pack::{self, Moved};
+use crate::publish::pack::{self, Moved, Source};
 use crate::publish::{self, Published, Target};
+use crate::registry::Reference;
 use crate::sign::Signer;
 use crate::ui::{Ui, printable};
 
@@ -30,9 +31,13 @@ struct To {
 }
 
 impl To {
-    fn target(&self) -> Result<Target> {
-        let target = Target::new(self.push.parse()?, self.registry.options(), self.pointer_dir.clone());
-        Ok(Target { move_tag: self.move_tag, ..target })
+    /// The target, with whoever waits told that it takes `what`.
+    fn target(&self, what: &str, ui: &Ui) -> Result<Target> {
+        let reference: Reference = self.push.parse()?;
+        let waiting = format!("{} to take {what}", reference.repository);
+        let registry = self.registry.options_shown(ui, &waiting);
+        ui.waiting(&waiting);
+        Ok(Target { move_tag: self.move_tag, ..Target::new(reference, registry, self.pointer_dir.clone()) })
     }
 }
 
@@ -126,16 +131,14 @@ pub(crate) async fn publish(args: Publish, ui: &Ui) -> Result<Exit> {
         return unsigned(&args.folder, &args.to, ui).await;
     }
     let signer = Signer::new(&args.signing.options(args.yes))?.asking(ui);
-    let target = args.to.target()?;
-    ui.waiting(&format!("{} to take the bundle and its signature", target.repository));
+    let target = args.to.target("the bundle and its signature", ui)?;
     let published = unless_interrupted(publish::publish(&args.folder, &signer, &target)).await?;
     told(&published, Some(&signer), ui);
     Ok(Exit::Ok)
 }
 
-async fn unsigned(folder: &std::path::Path, to: &To, ui: &Ui) -> Result<Exit> {
-    let target = to.target()?;
-    ui.waiting(&format!("{} to take the bundle", target.repository));
+async fn unsigned(folder: &Path, to: &To, ui: &Ui) -> Result<Exit> {
+    let target = to.target("the bundle", ui)?;
     let published = publish::publish_unsigned(folder, &target).await?;
     told(&published, None, ui);
     Ok(Exit::Ok)
@@ -151,8 +154,9 @@ pub(crate) async fn sign(args: Sign, ui: &Ui) -> Result<Exit> {
         ui.artefact(&file.display().to_string());
         return Ok(Exit::Ok);
     }
-    ui.waiting("the registry to give the bundle and to take its signature");
-    let published = unless_interrupted(publish::sign_pointer(&args.input, &signer, &args.registry.options())).await?;
+    let waiting = "the registry to give the bundle and to take its signature";
+    ui.waiting(waiting);
+    let published = unless_interrupted(publish::sign_pointer(&args.input, &signer, &args.registry.options_shown(ui, waiting))).await?;
     told(&published, Some(&signer), ui);
     Ok(Exit::Ok)
 }
@@ -175,8 +179,7 @@ fn told(published: &Published, signer: Option<&Signer>, ui: &Ui) {
 }
 
 pub(crate) async fn pack(args: Pack, ui: &Ui) -> Result<Exit> {
-    ui.waiting(&format!("{} to be read", printable(&args.input)));
-    let source = pack::read(&args.input, &args.registry.options()).await?;
+    let source = read(&args.input, &args.registry, None, ui).await?;
     let to = args.output.map_or_else(|| pack::default_file(&source), Ok)?;
     let moved = pack::pack(&source, &to)?;
     moved_to("packed", &moved, &to, ui);
@@ -184,14 +187,21 @@ pub(crate) async fn pack(args: Pack, ui: &Ui) -> Result<Exit> {
 }
 
 pub(crate) async fn unpack(args: Unpack, ui: &Ui) -> Result<Exit> {
-    ui.waiting(&format!("{} to be read", printable(&args.input)));
-    let source = pack::read(&args.input, &args.registry.options()).await?;
+    // Beside what is written, what was fetched need not be copied.
+    let near = args.output.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let source = read(&args.input, &args.registry, Some(near), ui).await?;
     let moved = pack::unpack(&source, &args.output)?;
     moved_to("unpacked", &moved, &args.output, ui);
     Ok(Exit::Ok)
 }
 
-fn moved_to(word: &str, moved: &Moved, to: &std::path::Path, ui: &Ui) {
+async fn read(input: &str, registry: &RegistryArgs, near: Option<&Path>, ui: &Ui) -> Result<Source> {
+    let waiting = format!("{} to be read", printable(input));
+    ui.waiting(&waiting);
+    pack::read(input, &registry.options_shown(ui, &waiting), near).await
+}
+
+fn moved_to(word: &str, moved: &Moved, to: &Path, ui: &Ui) {
     ui.clear_live();
     let left = if moved.left == 0 { String::new() } else { format!(", {} left behind", moved.left) };
     ui.line(format!("  {word:<9}{}, signatures: {}{left}", moved.digest, moved.signatures));

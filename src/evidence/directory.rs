@@ -2,18 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read;
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{BufWriter, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, fstat, openat};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, fstat, linkat, openat};
 
 use crate::digest::{Digest, Hasher};
 use crate::error::{Context, Error, Kind, Result};
 use crate::evidence::SIGNATURE;
 use crate::evidence::bundle::{Bundle, Files};
+use crate::evidence::contents::{Contents, is_document};
 use crate::evidence::layout;
+use crate::evidence::manifest::Sums;
 use crate::evidence::oci::may_stay_on_disk;
 use crate::evidence::parcel::{Parcel, Part};
 use crate::{files, limits};
@@ -41,6 +44,21 @@ pub struct Large {
     pub digest: Digest,
 }
 
+impl Large {
+    /// Writes it to a file that is not there yet. One that has no name yet, and is on the same file system, just gets it.
+    fn write(&self, to: &Path) -> std::io::Result<()> {
+        if fstat(&*self.file)?.st_nlink == 0 {
+            let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+            if linkat(CWD, own, CWD, to, AtFlags::SYMLINK_FOLLOW).is_ok() {
+                return self.file.set_permissions(PermissionsExt::from_mode(0o644));
+            }
+        }
+        let mut file = BufWriter::with_capacity(limits::COPY_PIECE, File::create_new(to)?);
+        std::io::copy(&mut layout::reader(self), &mut file)?;
+        file.flush()
+    }
+}
+
 /// What a bundle's directory holds, where large artifacts are not read into memory. Nothing of it is checked.
 #[derive(Clone, Debug, Default)]
 pub struct Opened {
@@ -57,7 +75,7 @@ pub struct Opened {
 /// # Errors
 /// [`Kind::Usage`] if it is no directory; [`Kind::Integrity`] for links, devices and whatever is over the limits.
 pub fn read(folder: &Path) -> Result<Found> {
-    let walk = walk(folder, false)?;
+    let walk = walk(folder, Keep::All)?;
     Ok(Found { files: walk.files, signature: walk.signature })
 }
 
@@ -66,17 +84,26 @@ pub fn read(folder: &Path) -> Result<Found> {
 /// # Errors
 /// As [`read`].
 pub fn open(folder: &Path) -> Result<Opened> {
-    let walk = walk(folder, true)?;
+    let walk = walk(folder, Keep::AllButLarge)?;
     Ok(Opened { files: walk.files, large: walk.large, signature: walk.signature })
 }
 
-fn walk(folder: &Path, leave: bool) -> Result<Walk> {
+/// Reads the documents of a directory, and hashes all other files. Gives the local copy of the signature too.
+///
+/// # Errors
+/// As [`read`].
+pub fn look(folder: &Path) -> Result<(Contents, Option<Vec<u8>>)> {
+    let walk = walk(folder, Keep::Documents)?;
+    Ok((Contents::new(walk.files, walk.sums), walk.signature))
+}
+
+fn walk(folder: &Path, keep: Keep) -> Result<Walk> {
     let shown = folder.display();
     // The folder itself may be reached through a link: the user named it.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = openat(CWD, folder, flags, Mode::empty())
         .map_err(|error| Error::usage(format!("{shown} is not a directory that can be read")).because(error))?;
-    let mut walk = Walk { leave, ..Walk::default() };
+    let mut walk = Walk { keep, ..Walk::default() };
     walk.folder(&root, "", 0).with_context(|| format!("read the bundle in {shown}"))?;
     walk.signature = walk.files.remove(SIGNATURE);
     Ok(walk)
@@ -121,8 +148,7 @@ pub fn write_parcel(parcel: &Parcel, signature: Option<&[u8]>, folder: &Path) ->
                 Part::Large(large) => {
                     let (to, writing) = (partial.join(path), || format!("write {path}"));
                     std::fs::create_dir_all(to.parent().unwrap_or(partial)).with_context(writing)?;
-                    let mut file = File::create_new(to).with_context(writing)?;
-                    std::io::copy(&mut layout::reader(large), &mut file).with_context(writing)?;
+                    large.write(&to).with_context(writing)?;
                 }
             }
         }
@@ -154,13 +180,23 @@ pub fn write_signature(folder: &Path, signature: &[u8]) -> Result<()> {
     files::write(&folder.join(SIGNATURE), signature)
 }
 
+/// What is read into memory.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Keep {
+    #[default]
+    All,
+    AllButLarge,
+    Documents,
+}
+
 #[derive(Default)]
 struct Walk {
     files: Files,
     large: BTreeMap<String, Large>,
+    /// Size and digest of what is not kept.
+    sums: Sums,
     signature: Option<Vec<u8>>,
-    /// Whether large artifacts stay on disk.
-    leave: bool,
+    keep: Keep,
     bytes: u64,
     entries: usize,
 }
@@ -204,7 +240,10 @@ impl Walk {
             FileType::Directory => self.folder(&file, &format!("{path}/"), depth + 1),
             FileType::RegularFile => {
                 let size = u64::try_from(about.st_size).unwrap_or_default();
-                if self.leave && may_stay_on_disk(path, size) {
+                if self.keep == Keep::Documents && path != SIGNATURE && !is_document(path) {
+                    let Large { size, digest, .. } = self.summed(File::from(file), path)?;
+                    self.sums.insert(path.to_owned(), (size, digest));
+                } else if self.keep == Keep::AllButLarge && may_stay_on_disk(path, size) {
                     let large = self.summed(File::from(file), path)?;
                     self.large.insert(path.to_owned(), large);
                 } else {
@@ -229,7 +268,7 @@ impl Walk {
     /// The digest of a file that is not kept in memory.
     fn summed(&mut self, mut file: File, path: &str) -> Result<Large> {
         let limit = limits::BUNDLE_FILE_BYTES.min(limits::BUNDLE_BYTES - self.bytes);
-        let (mut size, mut hasher, mut piece) = (0, Hasher::new(), vec![0; 1 << 16]);
+        let (mut size, mut hasher, mut piece) = (0, Hasher::new(), vec![0; limits::COPY_PIECE]);
         loop {
             let read = file.read(&mut piece).with_context(|| format!("read {path}"))?;
             if read == 0 || size > limit {
@@ -243,7 +282,7 @@ impl Walk {
     }
 
     fn count(&mut self, size: u64, limit: u64, path: &str) -> Result<()> {
-        if size > limit || self.files.len() + self.large.len() > limits::BUNDLE_FILES {
+        if size > limit || self.files.len() + self.large.len() + self.sums.len() > limits::BUNDLE_FILES {
             return Err(Error::new(Kind::Integrity, format!("with {path} there is more than a bundle may hold")));
         }
         self.bytes += size;

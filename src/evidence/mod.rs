@@ -5,6 +5,7 @@
 pub mod aicr;
 pub mod bom;
 pub mod bundle;
+pub mod contents;
 pub mod directory;
 pub mod layout;
 pub mod manifest;
@@ -19,6 +20,7 @@ pub mod sigstore;
 pub mod statement;
 
 pub use bundle::{Bundle, Files, Inputs};
+pub use contents::Contents;
 pub use layout::Layout;
 pub use manifest::Manifest;
 pub use model::{Evidence, Tool, WorkflowRef};

@@ -110,6 +110,7 @@ pub async fn push(parcel: &Parcel, registry: &Registry, tag: &str, move_tag: boo
         _ => {}
     }
     let empty = (Digest::of(oci::EMPTY), Part::Held(oci::EMPTY));
+    registry.meter().expect(parcel.size() + oci::EMPTY.len() as u64);
     let pushes = parcel.parts().map(|(_, part)| (part.digest(), part)).chain([empty]);
     let pushes: Vec<_> = pushes.map(|(digest, part)| push_part(registry, digest, part)).collect();
     stream::iter(pushes).buffer_unordered(PARALLEL).try_collect::<()>().await?;

@@ -36,15 +36,15 @@ pub struct Moved {
 }
 
 /// Reads evidence: a pointer file, `oci://host/repository@sha256:…`, a bundle's directory, or an OCI layout as directory or tar file.
-/// Digests are compared; signatures are not verified.
+/// Digests are compared; signatures are not verified. What is fetched and not kept in memory is kept in `near`, if that can be written.
 ///
 /// # Errors
 /// [`Kind::Integrity`] if something else is there than the digests say; otherwise what reading it is wrong with.
-pub async fn read(input: &str, options: &registry::Options) -> Result<Source> {
+pub async fn read(input: &str, options: &registry::Options, near: Option<&Path>) -> Result<Source> {
     let path = Path::new(input);
     if let Some(reference) = input.strip_prefix("oci://") {
         let (repository, digest) = Repository::pinned(reference)?;
-        return fetched(&repository, &digest, &[], options).await;
+        return fetched(&repository, &digest, &[], options, near).await;
     }
     if path.is_dir() {
         return if layout::is_layout(path) { of_layout(&Layout::open(path)?) } else { of_folder(path) };
@@ -55,16 +55,22 @@ pub async fn read(input: &str, options: &registry::Options) -> Result<Source> {
     let pointer = pointer_file::read(path)?;
     let repository: Repository = pointer.bundle.repository.parse()?;
     let named: Vec<Digest> = pointer.signatures.iter().map(|signature| signature.digest.clone()).collect();
-    let source = fetched(&repository, &pointer.bundle.digest, &named, options).await?;
+    let source = fetched(&repository, &pointer.bundle.digest, &named, options, near).await?;
     if *source.parcel.content_digest() != pointer.bundle.content_digest {
         return Err(Error::new(Kind::Integrity, format!("{} is wrong about the bundle that it names", path.display())));
     }
     Ok(source)
 }
 
-async fn fetched(repository: &Repository, digest: &Digest, named: &[Digest], options: &registry::Options) -> Result<Source> {
+async fn fetched(
+    repository: &Repository,
+    digest: &Digest,
+    named: &[Digest],
+    options: &registry::Options,
+    near: Option<&Path>,
+) -> Result<Source> {
     let registry = Registry::open(repository, options)?;
-    let parcel = pull::parcel(&registry, digest).await?;
+    let parcel = pull::parcel(&registry, digest, near).await?;
     let attached = pull::signatures(&registry, digest, named).await?;
     let signature = |attached: pull::Attached| Signature {
         manifest: oci::Document { bytes: attached.manifest, digest: attached.digest },

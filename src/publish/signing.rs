@@ -43,7 +43,7 @@ pub async fn sign_pointer(path: &Path, signer: &Signer, options: &registry::Opti
         .parse()
         .map_err(|error: Error| Error::new(Kind::Schema, "the pointer's repository cannot be used").because(error))?;
     let registry = Registry::open(&repository, options)?;
-    let parcel = pull::parcel(&registry, &pointer.bundle.digest).await?;
+    let parcel = pull::parcel(&registry, &pointer.bundle.digest, None).await?;
     let evidence = parcel.evidence();
     if (parcel.content_digest(), &evidence.recipe, evidence.hardware) != (&pointer.bundle.content_digest, &pointer.recipe, pointer.hardware)
     {

@@ -11,6 +11,7 @@ use reqwest::{Method, Url};
 use serde::Deserialize;
 use tokio::sync::OnceCell;
 
+use super::body::Body;
 use super::credentials::Sources;
 use super::http::{Call, Failure, Reply};
 use super::{Registry, Repository};
@@ -121,7 +122,7 @@ impl Registry {
                 .extend_pairs(service.map(|service| ("service", service)));
             let form = fields.query().unwrap_or_default().to_owned();
             let call = Call::new(&doing, Method::POST, url, access);
-            Call { body: form.into(), ..call }.header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            Call { body: Body::of(form.into()), ..call }.header(CONTENT_TYPE, "application/x-www-form-urlencoded")
         } else {
             url.query_pairs_mut().append_pair("scope", &scope).extend_pairs(service.map(|service| ("service", service)));
             if let Some(DockerCredential::UsernamePassword(user, password)) = credential {

@@ -1,7 +1,8 @@
-//! Blobs: pushed in pieces, fetched with digest and size checked, and the question whether we may push at all.
+//! Blobs: pushed as they are read, fetched with digest and size checked, and the question whether we may push at all.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use reqwest::header::{ACCEPT, CONTENT_RANGE, CONTENT_TYPE, HeaderName, LOCATION};
 use reqwest::{Method, StatusCode, Url};
@@ -9,7 +10,9 @@ use tokio_util::bytes::Bytes;
 
 use super::Registry;
 use super::auth::Access;
-use super::http::{Call, Failure, Reply, retry};
+use super::body::{Body, Source};
+use super::http::{Call, Failure, Reply, Sink, retry};
+use super::meter::Count;
 use crate::digest::Digest;
 use crate::error::{Error, Kind, Result};
 use crate::limits;
@@ -22,50 +25,67 @@ impl Registry {
     /// # Errors
     /// What the registry or the way to it is wrong with.
     pub async fn push_blob(&self, digest: &Digest, bytes: &[u8]) -> Result<()> {
-        self.push(digest, &Source::Bytes(bytes)).await
+        self.push(digest, bytes.len() as u64, || Source::Bytes(Bytes::copy_from_slice(bytes))).await
     }
 
-    /// Pushes the first `size` bytes of a file as a blob, piece by piece, unless the registry has it.
+    /// Pushes the first `size` bytes of a file as a blob, reading it as it goes, unless the registry has it.
     ///
     /// # Errors
     /// [`Kind::Io`] if the file cannot be read or has become shorter; otherwise what the registry or the way to it is wrong with.
-    pub async fn push_file(&self, digest: &Digest, file: &File, size: u64) -> Result<()> {
-        self.push(digest, &Source::File(file, size)).await
+    pub async fn push_file(&self, digest: &Digest, file: &Arc<File>, size: u64) -> Result<()> {
+        self.push(digest, size, || Source::File(file.clone())).await
     }
 
-    async fn push(&self, digest: &Digest, source: &Source<'_>) -> Result<()> {
+    async fn push(&self, digest: &Digest, size: u64, source: impl Fn() -> Source) -> Result<()> {
         let doing = format!("push blob {digest} to {}", self.repository);
-        // An upload whose connection was cut cannot be taken up again everywhere: the next try starts a new one.
-        retry(|| self.push_once(&doing, digest, source)).await
-    }
-
-    async fn push_once(&self, doing: &str, digest: &Digest, source: &Source<'_>) -> Result<(), Failure> {
-        let look = Call::new(doing, Method::HEAD, self.url("blobs", digest.as_str())?, Access::Push);
+        let blob = Blob { doing: &doing, digest, size, count: self.meter.count() };
+        let look = Call::new(&doing, Method::HEAD, self.url("blobs", digest.as_str())?, Access::Push);
         let look = Call { answers: &[StatusCode::NOT_FOUND], ..look };
         if self.call(&look).await?.status != StatusCode::NOT_FOUND {
+            blob.count.add(size);
             return Ok(());
         }
+        let source = source();
+        let whole = AtomicBool::new(true);
+        // An upload whose connection was cut cannot be taken up again everywhere: the next try starts a new one.
+        retry(|| {
+            blob.count.restart();
+            // Something on the way may want no more than a few MB in one request: if all at once does not get through, pieces may.
+            let piece = if whole.swap(false, Ordering::Relaxed) { size } else { limits::REGISTRY_CHUNK as u64 };
+            self.push_once(&blob, &source, piece)
+        })
+        .await
+    }
+
+    async fn push_once(&self, blob: &Blob<'_>, source: &Source, piece: u64) -> Result<(), Failure> {
+        let &Blob { doing, size, ref count, .. } = blob;
         let begun = self.begin_upload(doing).await?;
         let least = begun.header(HeaderName::from_static("oci-chunk-min-length")).and_then(|text| text.parse().ok());
         let mut to = self.upload_address(doing, &begun)?;
-        let piece = (limits::REGISTRY_CHUNK as u64).max(least.unwrap_or(0)).min(limits::BUNDLE_FILE_BYTES);
-        let size = source.size();
+        let piece = piece.max(least.unwrap_or(0)).min(limits::BUNDLE_FILE_BYTES);
         let mut start = 0;
         while size - start > piece {
-            let body = source.piece(doing, start, piece)?;
-            let patch = Call { body, ..Call::new(doing, Method::PATCH, to.clone(), Access::Push) };
+            let body = Body::part(source, start, piece, count);
+            let patch = Call { body, count: Some(count.clone()), ..Call::new(doing, Method::PATCH, to.clone(), Access::Push) };
             let patch = patch.header(CONTENT_RANGE, format!("{start}-{}", start + piece - 1)).header(CONTENT_TYPE, BYTES);
             to = self.upload_address(doing, &self.call_once(&patch).await?)?;
             start += piece;
         }
-        to.query_pairs_mut().append_pair("digest", digest.as_str());
-        let body = source.piece(doing, start, size - start)?;
-        let mut put = Call { body, ..Call::new(doing, Method::PUT, to, Access::Push) }.header(CONTENT_TYPE, BYTES);
+        to.query_pairs_mut().append_pair("digest", blob.digest.as_str());
+        let body = Body::part(source, start, size - start, count);
+        let put = Call { body, count: Some(count.clone()), ..Call::new(doing, Method::PUT, to, Access::Push) };
+        let mut put = put.header(CONTENT_TYPE, BYTES);
         if start > 0 {
             put = put.header(CONTENT_RANGE, format!("{start}-{}", size - 1));
+        } else if size > limits::REGISTRY_CHUNK as u64 {
+            put = Call { answers: &[StatusCode::PAYLOAD_TOO_LARGE], ..put };
         }
-        self.call_once(&put).await?;
-        Ok(())
+        match self.call_once(&put).await?.status {
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                Err(Failure::transient(Error::new(Kind::Unavailable, format!("{doing}: it is too large for one request"))))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Fetches a blob of a known digest and size (bytes).
@@ -74,7 +94,7 @@ impl Registry {
     /// [`Kind::Integrity`] if what comes is something else, [`Kind::NotFound`] if there is none; otherwise what the registry or the way
     /// to it is wrong with.
     pub async fn get_blob(&self, digest: &Digest, size: u64) -> Result<Vec<u8>> {
-        let reply = self.fetch(digest, size, None).await?;
+        let reply = self.fetch(digest, size, Sink::Memory).await?;
         Ok(reply.body)
     }
 
@@ -83,18 +103,26 @@ impl Registry {
     /// # Errors
     /// As [`Registry::get_blob`]; [`Kind::Io`] if it cannot be written. What the file holds then is of no use.
     pub async fn get_blob_into(&self, digest: &Digest, size: u64, file: &File) -> Result<()> {
-        self.fetch(digest, size, Some(file)).await.map(drop)
+        self.fetch(digest, size, Sink::File(file)).await.map(drop)
     }
 
-    async fn fetch(&self, digest: &Digest, size: u64, into: Option<&File>) -> Result<Reply> {
+    /// Fetches a blob of a known digest and size (bytes) and keeps nothing of it: it is there, and is what its digest says.
+    ///
+    /// # Errors
+    /// As [`Registry::get_blob`].
+    pub async fn check_blob(&self, digest: &Digest, size: u64) -> Result<()> {
+        self.fetch(digest, size, Sink::Nowhere).await.map(drop)
+    }
+
+    async fn fetch(&self, digest: &Digest, size: u64, into: Sink<'_>) -> Result<Reply> {
         let doing = format!("fetch blob {digest} from {}", self.repository);
         if size > limits::BUNDLE_FILE_BYTES {
             let message = format!("{doing}: it has {size} bytes, more than the {} allowed", limits::BUNDLE_FILE_BYTES);
             return Err(Error::new(Kind::Integrity, message));
         }
         let call = Call::new(&doing, Method::GET, self.url("blobs", digest.as_str())?, Access::Pull).header(ACCEPT, "*/*");
-        let reply = self.call(&Call { limit: size, into, ..call }).await?;
-        let (came, seen) = reply.filed.clone().unwrap_or_else(|| (reply.body.len() as u64, Digest::of(&reply.body)));
+        let reply = self.call(&Call { limit: size, into, count: Some(self.meter.count()), ..call }).await?;
+        let (came, seen) = reply.passed.clone().unwrap_or_else(|| (reply.body.len() as u64, Digest::of(&reply.body)));
         if came != size {
             return Err(Error::new(Kind::Integrity, format!("{doing}: {came} bytes came and there should be {size}")));
         }
@@ -148,33 +176,9 @@ fn agree(doing: &str, digest: &Digest, got: &Digest) -> Result<()> {
 }
 
 /// What is pushed.
-enum Source<'a> {
-    Bytes(&'a [u8]),
-    /// The beginning of a file, so many bytes.
-    File(&'a File, u64),
-}
-
-impl Source<'_> {
-    fn size(&self) -> u64 {
-        match self {
-            Self::Bytes(bytes) => bytes.len() as u64,
-            Self::File(_, size) => *size,
-        }
-    }
-
-    /// A piece of it, which must be there.
-    fn piece(&self, doing: &str, start: u64, size: u64) -> Result<Bytes> {
-        let outside = |_| Error::internal(format!("{doing}: a piece does not fit into memory"));
-        let (from, size) = (usize::try_from(start).map_err(outside)?, usize::try_from(size).map_err(outside)?);
-        match self {
-            Self::Bytes(bytes) => Ok(Bytes::copy_from_slice(bytes.get(from..from + size).unwrap_or_default())),
-            Self::File(file, _) => {
-                let mut piece = vec![0; size];
-                file.read_exact_at(&mut piece, start).map_err(|error| {
-                    Error::new(Kind::Io, format!("{doing}: read the file")).because(error).hint("leave the bundle alone while it is pushed")
-                })?;
-                Ok(piece.into())
-            }
-        }
-    }
+struct Blob<'a> {
+    doing: &'a str,
+    digest: &'a Digest,
+    size: u64,
+    count: Count,
 }

@@ -13,9 +13,11 @@ use tokio_util::bytes::Bytes;
 
 use super::Registry;
 use super::auth::Access;
-use super::reach::refusal;
+use super::body::{Body, Unreadable};
+use super::meter::Count;
+use super::reach::Refused;
 use crate::digest::{Digest, Hasher};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, cause_in};
 use crate::limits;
 
 /// A request, as often as it is tried.
@@ -31,13 +33,26 @@ pub(super) struct Call<'a> {
     /// Headers apart from credentials and length.
     pub(super) headers: Vec<(HeaderName, String)>,
     /// The body; empty for none.
-    pub(super) body: Bytes,
+    pub(super) body: Body,
     /// The most bytes that a successful answer may have.
     pub(super) limit: u64,
     /// Statuses apart from 2xx that are an answer, not an error.
     pub(super) answers: &'static [StatusCode],
-    /// Where the body of a successful answer goes instead of into memory.
-    pub(super) into: Option<&'a File>,
+    /// Where the body of a successful answer goes.
+    pub(super) into: Sink<'a>,
+    /// Where what has gone of a blob is counted.
+    pub(super) count: Option<Count>,
+}
+
+/// Where the body of a successful answer goes.
+#[derive(Clone, Copy)]
+pub(super) enum Sink<'a> {
+    /// Into memory.
+    Memory,
+    /// Into an empty file.
+    File(&'a File),
+    /// Nowhere: only its size and digest are of interest.
+    Nowhere,
 }
 
 impl<'a> Call<'a> {
@@ -49,10 +64,11 @@ impl<'a> Call<'a> {
             url,
             access,
             headers: Vec::new(),
-            body: Bytes::new(),
+            body: Body::of(Bytes::new()),
             limit: limits::REGISTRY_ANSWER_BYTES,
             answers: &[],
-            into: None,
+            into: Sink::Memory,
+            count: None,
         }
     }
 
@@ -71,10 +87,10 @@ pub(super) struct Reply {
     pub(super) url: Url,
     /// The headers.
     pub(super) headers: HeaderMap,
-    /// The body; that of an error is cut at [`limits::REGISTRY_ANSWER_BYTES`]. Empty if it went into a file.
+    /// The body; that of an error is cut at [`limits::REGISTRY_ANSWER_BYTES`]. Empty if it did not go into memory.
     pub(super) body: Vec<u8>,
-    /// Size and digest of what went into a file.
-    pub(super) filed: Option<(u64, Digest)>,
+    /// Size and digest of what did not go into memory.
+    pub(super) passed: Option<(u64, Digest)>,
 }
 
 impl Reply {
@@ -93,7 +109,8 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    fn transient(error: Error) -> Self {
+    /// Trouble that may pass.
+    pub(super) fn transient(error: Error) -> Self {
         Self { error, transient: true, retry_after: None }
     }
 }
@@ -147,7 +164,7 @@ impl Registry {
     /// Sends a request and reads the answer, whatever its status.
     pub(super) async fn exchange(&self, call: &Call<'_>, authorization: Option<HeaderValue>) -> Result<Reply, Failure> {
         let client: &Client = if call.method == Method::GET || call.method == Method::HEAD { &self.pull } else { &self.push };
-        let most = call.limit.max(call.body.len() as u64);
+        let most = call.limit.max(call.body.size());
         // The read timeout ends a silent connection; this one ends a dripping one.
         let pieces = u32::try_from(most / limits::REGISTRY_CHUNK as u64).unwrap_or(u32::MAX).saturating_add(1);
         let mut request = client.request(call.method.clone(), call.url.clone()).timeout(self.read_timeout.saturating_mul(pieces));
@@ -157,37 +174,54 @@ impl Registry {
         if let Some(authorization) = authorization {
             request = request.header(AUTHORIZATION, authorization);
         }
-        if !call.body.is_empty() {
-            // A handle, not a copy: trying again costs nothing.
-            request = request.body(call.body.clone());
+        if call.body.size() > 0 {
+            request = request.header(CONTENT_LENGTH, call.body.size()).body(call.body.sent());
         } else if call.method != Method::GET && call.method != Method::HEAD {
             // Some registries want it even when there is nothing.
             request = request.header(CONTENT_LENGTH, 0);
         }
-        let response = request.send().await.map_err(|error| self.broken(call, error))?;
+        let response = self.answered(call, request.send()).await?;
         let (status, url, headers) = (response.status(), response.url().clone(), response.headers().clone());
-        let (body, filed) = match call.into {
-            Some(file) if status.is_success() => (Vec::new(), Some(self.read_into(call, response, file).await?)),
+        let (body, passed) = match call.into {
+            Sink::File(file) if status.is_success() => (Vec::new(), Some(self.read_past(call, response, Some(file)).await?)),
+            Sink::Nowhere if status.is_success() => (Vec::new(), Some(self.read_past(call, response, None).await?)),
             _ => (self.read(call, response).await?, None),
         };
-        Ok(Reply { status, url, headers, body, filed })
+        Ok(Reply { status, url, headers, body, passed })
     }
 
-    /// Reads a body into a file from its beginning, in pieces as they come.
-    async fn read_into(&self, call: &Call<'_>, mut response: Response, file: &File) -> Result<(u64, Digest), Failure> {
+    /// Waits for an answer. A large body may take its time as long as some of it goes.
+    async fn answered(&self, call: &Call<'_>, sending: impl Future<Output = reqwest::Result<Response>>) -> Result<Response, Failure> {
+        let mut sending = std::pin::pin!(sending);
+        let began = std::time::Instant::now();
+        loop {
+            let moved = call.count.as_ref().map_or(began, |count| count.moved().max(began));
+            let patience = self.read_timeout.saturating_sub(moved.elapsed());
+            match tokio::time::timeout(patience, &mut sending).await {
+                Ok(answer) => return answer.map_err(|error| self.broken(call, error)),
+                Err(_) if call.count.as_ref().is_some_and(|count| count.moved() > moved) => {}
+                Err(elapsed) => return Err(self.silent(call).because(elapsed).into()),
+            }
+        }
+    }
+
+    /// Reads a body that is not kept in memory, in pieces as they come, and perhaps into a file from its beginning.
+    async fn read_past(&self, call: &Call<'_>, mut response: Response, file: Option<&File>) -> Result<(u64, Digest), Failure> {
         let too_long = || self.too_long(call, call.limit);
         if response.content_length().is_some_and(|length| length > call.limit) {
             return Err(too_long());
         }
         let failed = |error: std::io::Error| Failure::from(Error::new(Kind::Io, format!("{}: write it down", call.doing)).because(error));
         // An earlier try may have left something.
-        file.set_len(0).map_err(failed)?;
+        file.map_or(Ok(()), |file| file.set_len(0)).map_err(failed)?;
+        call.count.iter().for_each(Count::restart);
         let (mut size, mut hasher) = (0, Hasher::new());
         while let Some(piece) = response.chunk().await.map_err(|error| self.broken(call, error))? {
             if size + piece.len() as u64 > call.limit {
                 return Err(too_long());
             }
-            file.write_all_at(&piece, size).map_err(failed)?;
+            file.map_or(Ok(()), |file| file.write_all_at(&piece, size)).map_err(failed)?;
+            call.count.iter().for_each(|count| count.add(piece.len() as u64));
             hasher.update(&piece);
             size += piece.len() as u64;
         }
@@ -208,9 +242,12 @@ impl Registry {
         if success && body && response.content_length().is_some_and(|length| length > limit) {
             return Err(too_long());
         }
+        let counted = call.count.as_ref().filter(|_| success && body && call.method == Method::GET);
+        counted.into_iter().for_each(Count::restart);
         let mut bytes = Vec::new();
         while let Some(piece) = response.chunk().await.map_err(|error| self.broken(call, error))? {
             bytes.extend_from_slice(&piece);
+            counted.into_iter().for_each(|count| count.add(piece.len() as u64));
             if bytes.len() as u64 > limit {
                 if success {
                     return Err(too_long());
@@ -265,19 +302,27 @@ impl Registry {
         Error::new(Kind::Denied, message).hint(format!("docker login {registry}, with an account that may {right} {}", self.repository))
     }
 
+    /// The error of a registry that keeps silent, or sends and takes too slowly.
+    fn silent(&self, call: &Call<'_>) -> Error {
+        let message = format!("{}: {} does not answer in time", call.doing, self.repository.registry);
+        Error::new(Kind::Timeout, message).hint("try again, or look at the way to the registry")
+    }
+
     /// The error of a connection that could not be made or did not hold.
     fn broken(&self, call: &Call<'_>, error: reqwest::Error) -> Failure {
         // Upload addresses can carry tokens in their query.
         let error = error.without_url();
         let (doing, registry) = (call.doing, &self.repository.registry);
-        if let Some(refused) = refusal(&error) {
+        if let Some(refused) = cause_in::<Refused>(&error) {
             return Error::new(Kind::Unavailable, format!("{doing}: {registry} {refused}"))
                 .hint("if you trust where it leads, name the registry that is there")
                 .into();
         }
+        if cause_in::<Unreadable>(&error).is_some() {
+            return Error::new(Kind::Io, doing).because(error).hint("leave the bundle alone while it is pushed").into();
+        }
         if error.is_timeout() {
-            let message = format!("{doing}: {registry} does not answer in time");
-            return Error::new(Kind::Timeout, message).because(error).hint("try again, or look at the way to the registry").into();
+            return self.silent(call).because(error).into();
         }
         if error.is_builder() {
             return Error::internal(format!("{doing}: make the request")).because(error).into();
@@ -302,12 +347,7 @@ impl Registry {
 
 /// Whether a connection failed because of the server's certificate.
 pub(crate) fn distrusted(error: &(dyn StdError + 'static)) -> bool {
-    if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
-        return true;
-    }
-    // An I/O error's source is that of the error in it: the error itself has to be asked for.
-    let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-    inner.is_some_and(|inner| distrusted(inner)) || error.source().is_some_and(distrusted)
+    matches!(cause_in(error), Some(rustls::Error::InvalidCertificate(_)))
 }
 
 /// A registry's own words: `{"errors": [{"code": "…", "message": "…"}]}`.

@@ -10,6 +10,7 @@ use tokio_util::bytes::Bytes;
 use super::Registry;
 use super::auth::Access;
 use super::blobs::check;
+use super::body::Body;
 use super::http::Call;
 use crate::digest::Digest;
 use crate::error::{Error, Kind, Result};
@@ -37,7 +38,7 @@ impl Registry {
         };
         let doing = format!("put manifest {reference} into {}", self.repository);
         let call = Call::new(&doing, Method::PUT, self.url("manifests", reference)?, Access::Push).header(CONTENT_TYPE, media_type);
-        let reply = self.call(&Call { body: Bytes::copy_from_slice(bytes), ..call }).await?;
+        let reply = self.call(&Call { body: Body::of(Bytes::copy_from_slice(bytes)), ..call }).await?;
         match reply.header(HeaderName::from_static("docker-content-digest")) {
             Some(stored) if stored != digest.as_str() => {
                 let message = format!("{doing}: the registry stored {} and we sent {digest}", stored.escape_debug());

@@ -5,11 +5,13 @@
 pub(crate) mod addresses;
 mod auth;
 mod blobs;
+mod body;
 mod clients;
 mod credentials;
 mod http;
 mod image;
 mod manifests;
+mod meter;
 mod reach;
 mod referrers;
 mod repository;
@@ -21,11 +23,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, Url};
+use reqwest::{Certificate, Client, ClientBuilder, Url};
 
 pub use clients::Clients;
 pub(crate) use http::distrusted;
 pub use image::Image;
+pub use meter::{Meter, Moved};
 pub use repository::{Reference, Repository};
 
 use crate::error::{Context, Error, Result};
@@ -46,6 +49,8 @@ pub struct Options {
     pub read_timeout: Duration,
     /// Clients that were made with these options, or with a copy of them.
     pub clients: Clients,
+    /// Who watches what of the blobs has gone.
+    pub meter: Meter,
 }
 
 impl Default for Options {
@@ -57,6 +62,7 @@ impl Default for Options {
             docker_config: None,
             read_timeout: limits::REGISTRY_READ,
             clients: Clients::default(),
+            meter: Meter::default(),
         }
     }
 }
@@ -74,6 +80,7 @@ pub struct Registry {
     guard: Arc<reach::Guard>,
     read_timeout: Duration,
     auth: auth::Auth,
+    meter: Meter,
 }
 
 impl Registry {
@@ -103,7 +110,7 @@ impl Registry {
         let auth = auth::Auth::new(&repository, sources);
         let key = (base.origin().ascii_serialization(), options.authority.clone(), options.read_timeout);
         let clients::Made { pull, push, guard } = options.clients.get_or_make(key, || Self::clients(&repository, &base, local, options))?;
-        Ok(Self { base, pull, push, guard, read_timeout: options.read_timeout, auth, repository })
+        Ok(Self { base, pull, push, guard, read_timeout: options.read_timeout, auth, meter: options.meter.clone(), repository })
     }
 
     fn clients(repository: &Repository, base: &Url, local: bool, options: &Options) -> Result<clients::Made> {
@@ -113,7 +120,6 @@ impl Registry {
             let builder = Client::builder()
                 .user_agent(concat!("seatrial/", env!("CARGO_PKG_VERSION")))
                 .connect_timeout(limits::CONNECT)
-                .read_timeout(options.read_timeout)
                 .redirect(redirects)
                 .dns_resolver(Arc::new(reach::Resolver(guard.clone())))
                 .tls_certs_merge(authorities.clone())
@@ -125,11 +131,22 @@ impl Registry {
                 .no_zstd();
             // A proxy could not reach this machine's own addresses.
             let builder = if local { builder.no_proxy() } else { builder };
+            builder
+        };
+        let made = |builder: ClientBuilder| {
             builder.build().map_err(|error| Error::internal(format!("prepare TLS for {}", repository.registry)).because(error))
         };
         let follows = guard.clone();
-        let (pull, push) = (client(Policy::custom(move |attempt| follows.follow(attempt)))?, client(Policy::none())?);
+        let pull = made(client(Policy::custom(move |attempt| follows.follow(attempt))).read_timeout(options.read_timeout))?;
+        // What is sent may take longer than any silence: that some of it goes is watched where it is sent.
+        let push = made(client(Policy::none()))?;
         Ok(clients::Made { pull, push, guard })
+    }
+
+    /// Who watches what of the blobs has gone.
+    #[must_use]
+    pub fn meter(&self) -> &Meter {
+        &self.meter
     }
 
     /// The repository.

@@ -60,18 +60,6 @@ impl fmt::Display for Refused {
 
 impl StdError for Refused {}
 
-/// The refusal in an error, if that is what it comes from.
-pub(super) fn refusal<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Refused> {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(refused) = error.downcast_ref() {
-            return Some(refused);
-        }
-        cause = error.source();
-    }
-    None
-}
-
 /// Keeps a registry from leading us where it must not.
 pub(super) struct Guard {
     /// The registry's host.
@@ -157,6 +145,7 @@ impl Resolve for Resolver {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::cause_in;
 
     const ADDRESSES: [(&str, Zone); 16] = [
         ("1.1.1.1", Zone::Public),
@@ -218,6 +207,6 @@ mod tests {
     async fn the_resolver_refuses_a_name_of_this_machine() {
         let guard = std::sync::Arc::new(Guard::new(&Url::parse("https://registry.example.com/").expect("an address")));
         let refused = Resolver(guard).resolve("localhost".parse().expect("a name")).await.map(drop).expect_err("is refused");
-        assert!(refusal(refused.as_ref()).is_some(), "{refused}");
+        assert!(cause_in::<Refused>(refused.as_ref()).is_some(), "{refused}");
     }
 }

@@ -11,7 +11,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::{Action, Attempt, Policy};
 use reqwest::{Client, StatusCode, Url};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, cause_in};
 use crate::limits;
 use crate::registry::addresses::{host, is_private_by_name, is_public, proxies};
 use crate::registry::distrusted;
@@ -107,7 +107,12 @@ fn client(url: &Url, options: &Options) -> reqwest::Result<Client> {
         .read_timeout(options.silence)
         .redirect(Policy::custom(move |attempt| follow(attempt, &named)))
         .dns_resolver(Arc::new(guard))
-        .referer(false);
+        .referer(false)
+        // Unpacked, a few bytes could be any number; the limit is of what comes.
+        .no_gzip()
+        .no_brotli()
+        .no_deflate()
+        .no_zstd();
     // A proxy could not reach this machine's own addresses.
     if is_private_by_name(host(url)) {
         builder = builder.no_proxy();
@@ -189,7 +194,7 @@ fn judge(status: StatusCode, from: &str, doing: &str) -> Result<()> {
 
 /// The error of a connection that could not be made, did not hold, or was not wanted.
 fn explain(error: reqwest::Error, doing: &str) -> Error {
-    if let Some(Refused(why)) = refusal(&error) {
+    if let Some(Refused(why)) = cause_in(&error) {
         return Error::usage(format!("{doing}: {why}"))
             .hint("if you trust it, fetch it yourself: curl -fsSL ADDRESS, and give the file, or pipe it into `-`");
     }
@@ -203,17 +208,6 @@ fn explain(error: reqwest::Error, doing: &str) -> Error {
     let what = if error.is_connect() { "cannot connect" } else { "the connection was cut" };
     let error = Error::new(Kind::Unavailable, format!("{doing}: {what}")).because(error);
     error.hint("is the address right, and is a proxy needed (HTTPS_PROXY)?")
-}
-
-fn refusal<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Refused> {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(refused) = error.downcast_ref() {
-            return Some(refused);
-        }
-        cause = error.source();
-    }
-    None
 }
 
 #[cfg(test)]

@@ -1,8 +1,11 @@
 //! The case file: what the stages have found so far.
 
+use std::sync::Arc;
+
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::evidence::bundle::Files;
+use crate::evidence::contents::Contents;
 use crate::evidence::signer::{SignedBy, Times};
 use crate::evidence::statement::Statement;
 use crate::evidence::{Evidence, Layout, Pointer};
@@ -79,7 +82,7 @@ pub(super) struct Case {
     pub(super) request: Request,
     pub(super) pointer: Option<Pointer>,
     pub(super) place: Option<Place>,
-    pub(super) files: Option<Files>,
+    pub(super) contents: Option<Arc<Contents>>,
     pub(super) candidates: Vec<Candidate>,
     /// Signatures that were not verified: whom they name, and why not.
     pub(super) others: Vec<String>,
@@ -105,7 +108,7 @@ impl Case {
             request,
             pointer: None,
             place: None,
-            files: None,
+            contents: None,
             candidates: Vec::new(),
             others: Vec::new(),
             signed: Vec::new(),
@@ -140,8 +143,14 @@ impl Case {
         matches!(self.request.expected, Expected::IntegrityOnly)
     }
 
+    /// The bundle.
+    pub(super) fn contents(&self) -> Result<&Contents> {
+        known(self.contents.as_deref(), "bundle")
+    }
+
+    /// Its documents; of artifacts there are sizes and digests only.
     pub(super) fn files(&self) -> Result<&Files> {
-        known(self.files.as_ref(), "files")
+        Ok(self.contents()?.documents())
     }
 
     pub(super) fn artifact(&self) -> Result<&Digest> {

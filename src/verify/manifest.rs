@@ -2,8 +2,8 @@
 
 use crate::digest::Digest;
 use crate::error::Result;
+use crate::evidence::MANIFEST;
 use crate::evidence::bundle::file;
-use crate::evidence::{MANIFEST, Manifest};
 use crate::reason::Reason;
 use crate::verify::case::{Case, Finding};
 
@@ -21,7 +21,6 @@ pub(super) fn run(case: &mut Case) -> Result<Finding> {
             ),
         ));
     }
-    let manifest = Manifest::parse(bytes)?;
-    manifest.check(files)?;
+    let manifest = case.contents()?.check()?;
     Ok(Finding::Ok(format!("{} files, nothing missing, extra or changed; content {content}", manifest.files.len())))
 }

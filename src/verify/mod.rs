@@ -30,6 +30,7 @@ use crate::error::Result;
 use crate::evidence::{Evidence, Layout, PublicKey};
 use crate::exit::Exit;
 use crate::policy::Policy;
+use crate::pull;
 use crate::reason::Reason;
 use crate::recipe::Recipe;
 use crate::registry;
@@ -51,6 +52,8 @@ pub struct Request {
     pub registry: registry::Options,
     /// Whose certificates, logs and timestamps are believed.
     pub root: trust::Root,
+    /// What was fetched before.
+    pub cache: pull::Cache,
     /// The recipe of today, if the evidence must still be about it.
     pub recipe: Option<Arc<Recipe>>,
     /// The time of the verification.
@@ -63,7 +66,16 @@ impl Request {
     /// What to verify, against whom, now.
     #[must_use]
     pub fn new(input: impl Into<String>, expected: Expected, registry: registry::Options) -> Self {
-        Self { input: input.into(), expected, registry, root: trust::Root::default(), recipe: None, now: Timestamp::now(), explain: false }
+        Self {
+            input: input.into(),
+            expected,
+            registry,
+            root: trust::Root::default(),
+            cache: pull::Cache::default(),
+            recipe: None,
+            now: Timestamp::now(),
+            explain: false,
+        }
     }
 }
 

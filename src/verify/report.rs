@@ -394,7 +394,7 @@ fn facts(case: &Case) -> Option<VerifiedFacts> {
     Some(VerifiedFacts {
         signers: case.signed.iter().map(|signed| signed.by.clone()).collect(),
         digest: case.artifact.clone()?,
-        content_digest: Digest::of(file(case.files.as_ref()?, MANIFEST).ok()?),
+        content_digest: Digest::of(file(case.files().ok()?, MANIFEST).ok()?),
         result: result.to_owned(),
         evidence: evidence.clone(),
         out_of_scope: case.out_of_scope.clone(),

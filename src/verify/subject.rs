@@ -2,15 +2,15 @@
 
 use crate::digest::Digest;
 use crate::error::{Error, Kind, Result};
+use crate::evidence::MANIFEST;
 use crate::evidence::bundle::file;
 use crate::evidence::statement::{OCI_SUBJECT, Statement};
-use crate::evidence::{MANIFEST, oci};
 use crate::verify::case::{Case, Finding};
 
 pub(super) fn run(case: &mut Case) -> Result<Finding> {
     let artifact = case.artifact()?;
     let content = Digest::of(file(case.files()?, MANIFEST)?);
-    if oci::artifact(case.files()?)?.digest != *artifact {
+    if case.contents()?.artifact()?.digest != *artifact {
         return Err(Error::new(Kind::Integrity, "the OCI manifest is not the one that these files give"));
     }
     if let Some(pointer) = &case.pointer

@@ -23,7 +23,7 @@ async fn ends(input: &Path, signed: &Signed) -> (String, u8) {
 }
 
 async fn packed(signed: &Signed, name: &str) -> std::path::PathBuf {
-    let source = pack::read(&signed.bundle().display().to_string(), &options()).await.expect("reads");
+    let source = pack::read(&signed.bundle().display().to_string(), &options(), None).await.expect("reads");
     let to = signed.root().join(name);
     pack::pack(&source, &to).expect("is packed");
     to
@@ -42,7 +42,7 @@ async fn evidence_is_packed_from_everywhere_verified_as_it_is_and_unpacked() {
     let inputs = [published.pointer.display().to_string(), format!("oci://{reference}@{}", published.digest)];
     let mut bytes = Vec::new();
     for (number, input) in inputs.iter().enumerate() {
-        let source = pack::read(input, &options()).await.expect("reads");
+        let source = pack::read(input, &options(), None).await.expect("reads");
         for name in [format!("{number}.tar"), format!("{number}-folder")] {
             let to = signed.root().join(name);
             let moved = pack::pack(&source, &to).expect("is packed");
@@ -53,7 +53,7 @@ async fn evidence_is_packed_from_everywhere_verified_as_it_is_and_unpacked() {
             assert_eq!(ends(&to, &stranger).await, ("identity".to_owned(), 11));
             assert_eq!(pack::pack(&source, &to).expect_err("nothing is overwritten").kind(), Kind::Usage);
 
-            let again = pack::read(&to.display().to_string(), &options()).await.expect("reads");
+            let again = pack::read(&to.display().to_string(), &options(), None).await.expect("reads");
             let out = to.with_extension("out");
             let moved = pack::unpack(&again, &out).expect("is unpacked");
             assert_eq!((moved.signatures, moved.left), (1, 1), "a directory has room for one");
@@ -66,7 +66,7 @@ async fn evidence_is_packed_from_everywhere_verified_as_it_is_and_unpacked() {
     }
     assert_eq!(bytes[0].len(), bytes[1].len());
     let again = signed.root().join("again.tar");
-    pack::pack(&pack::read(&inputs[0], &options()).await.expect("reads"), &again).expect("is packed");
+    pack::pack(&pack::read(&inputs[0], &options(), None).await.expect("reads"), &again).expect("is packed");
     assert!(std::fs::read(again).expect("is there") == bytes[0], "the same evidence is the same file");
 }
 
@@ -193,7 +193,7 @@ async fn a_hostile_tar_file_is_refused_and_nothing_of_it_is_written() {
         write_tar(&bad, &good, &[entry]);
         let ended = ends(&bad, &signed).await;
         assert!(ended.0 == "locate" && [21, 22].contains(&ended.1), "{what}: {ended:?}");
-        let error = pack::read(&bad.display().to_string(), &options()).await.expect_err(what);
+        let error = pack::read(&bad.display().to_string(), &options(), None).await.expect_err(what);
         assert!(matches!(error.kind(), Kind::Integrity | Kind::Schema), "{what}: {}", error.chain());
     }
     let crowd: Vec<_> = (0..10_000_u32).map(|number| plain(&format!("blobs/sha256/{}", Digest::of(&number.to_le_bytes()).hex()))).collect();

@@ -17,7 +17,9 @@ use serde::{Deserialize, Serialize};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Context, Error, Kind, Result};
 use crate::evidence::bundle::Files;
+use crate::evidence::contents::{Contents, is_document};
 use crate::evidence::directory::Large;
+use crate::evidence::manifest::Sums;
 use crate::evidence::{Parcel, oci};
 use crate::limits;
 
@@ -166,19 +168,27 @@ impl Layout {
         &self.artifact.digest
     }
 
-    /// Every file of the bundle, in memory.
+    /// The bundle as it is looked at: its documents, and size and digest of every file.
     ///
     /// # Errors
     /// [`Kind::Schema`] if the manifest is not that of a bundle; [`Kind::Integrity`] if a blob is missing or is not what its digest says.
-    pub fn files(&self) -> Result<Files> {
-        let layers = oci::layers(&self.artifact.bytes)?;
-        layers.into_iter().map(|layer| Ok((layer.path, self.store.bytes(&layer.digest, layer.size)?))).collect()
+    pub fn contents(&self) -> Result<Contents> {
+        let (mut documents, mut sums) = (Files::new(), Sums::new());
+        for layer in oci::layers(&self.artifact.bytes)? {
+            if is_document(&layer.path) {
+                documents.insert(layer.path.clone(), self.store.bytes(&layer.digest, layer.size)?);
+            } else {
+                self.store.blob(&layer.digest, layer.size)?.check(&layer.digest, None)?;
+            }
+            sums.insert(layer.path, (layer.size, layer.digest));
+        }
+        Ok(Contents::compared(documents, sums))
     }
 
     /// The bundle, with its large artifacts left where they are.
     ///
     /// # Errors
-    /// As [`Layout::files`]; [`Kind::Integrity`] if the manifest is not the one that the files give.
+    /// As [`Layout::contents`]; [`Kind::Integrity`] if the manifest is not the one that the files give.
     pub fn parcel(&self) -> Result<Parcel> {
         let (mut files, mut large) = (Files::new(), BTreeMap::new());
         for layer in oci::layers(&self.artifact.bytes)? {
@@ -246,23 +256,26 @@ impl Store {
     fn large(&self, digest: &Digest, size: u64) -> Result<Large> {
         let extent = self.blob(digest, size)?;
         let own = (extent.start > 0).then(tempfile::tempfile).transpose().context("make a temporary file")?;
-        let reading = || format!("read blob {digest}");
-        let (mut hasher, mut piece, mut at) = (Hasher::new(), vec![0; 1 << 16], 0);
-        while at < size {
-            let most = piece.len().min(usize::try_from(size - at).unwrap_or(usize::MAX));
-            extent.file.read_exact_at(&mut piece[..most], extent.start + at).with_context(reading)?;
-            hasher.update(&piece[..most]);
-            if let Some(own) = &own {
-                own.write_all_at(&piece[..most], at).with_context(reading)?;
-            }
-            at += most as u64;
-        }
-        agree(digest, &hasher.finish())?;
+        extent.check(digest, own.as_ref())?;
         Ok(Large { file: own.map_or(extent.file, Arc::new), size, digest: digest.clone() })
     }
 }
 
 impl Extent {
+    /// Compares it with a digest, without all of it in memory, and perhaps copies it into an empty file.
+    fn check(&self, digest: &Digest, copy: Option<&File>) -> Result<()> {
+        let reading = || format!("read blob {digest}");
+        let (mut hasher, mut piece, mut at) = (Hasher::new(), vec![0; limits::COPY_PIECE], 0);
+        while at < self.size {
+            let most = piece.len().min(usize::try_from(self.size - at).unwrap_or(usize::MAX));
+            self.file.read_exact_at(&mut piece[..most], self.start + at).with_context(reading)?;
+            hasher.update(&piece[..most]);
+            copy.map_or(Ok(()), |copy| copy.write_all_at(&piece[..most], at)).with_context(reading)?;
+            at += most as u64;
+        }
+        agree(digest, &hasher.finish())
+    }
+
     fn bytes(&self, name: &str, limit: u64) -> Result<Vec<u8>> {
         let size = usize::try_from(self.size).ok().filter(|_| self.size <= limit);
         let size = size.ok_or_else(|| Error::new(Kind::Integrity, format!("{name} has {} bytes; the limit is {limit}", self.size)))?;
