@@ -1,5 +1,7 @@
 //! Evidence from its inputs to a verdict: bundle, signature, directory, registry, pointer, and everything that must be caught on the way.
 
+#[path = "evidence/aicr.rs"]
+mod aicr;
 #[path = "evidence/bill.rs"]
 mod bill;
 #[path = "evidence/cached.rs"]

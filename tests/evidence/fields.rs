@@ -59,7 +59,11 @@ fn changed(document: &Value) -> Vec<(String, Value)> {
         let leaf = changed.pointer_mut(&path).expect("is there");
         *leaf = match &*leaf {
             Value::String(text) => Value::String(another(text)),
-            Value::Number(number) => Value::from(number.as_f64().unwrap_or_default() + 1.0),
+            Value::Number(number) => match number.as_i64() {
+                // Far enough to be found by its digits.
+                Some(whole) => Value::from(whole + 7_654_321),
+                None => Value::from(number.as_f64().unwrap_or_default() + 1.0),
+            },
             Value::Bool(held) => Value::Bool(!held),
             Value::Array(_) => json!(["something"]),
             Value::Object(_) => json!({"something": "else"}),

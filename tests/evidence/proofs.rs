@@ -104,7 +104,8 @@ pub(crate) fn changes(document: &Value) -> Vec<(String, String, Value)> {
 /// True if something is missing, and nothing is new.
 fn less(now: &Times, then: &Times) -> bool {
     let log = now.log.is_none() || now.log == then.log;
-    log && now.logged.is_none() && now.timestamps.iter().all(|time| then.timestamps.contains(time))
+    let logged = now.logged.is_none() || now.logged == then.logged;
+    log && logged && now.timestamps.iter().all(|time| then.timestamps.contains(time))
 }
 
 /// Holds all changes of a bundle's signature against our verdict, and ours against cosign's.
@@ -145,8 +146,9 @@ pub(crate) fn judge(stack: &Stack, trusted_root: &str, signed: &Signed, key: boo
         if proven == times {
             accepted.insert(place.as_str());
         } else {
-            // Only what a key's signature does not need can be taken away, and then it is not claimed.
-            assert!(key && less(&proven, &times), "{place} {what}: {proven:?} was {times:?}");
+            // Only what is not needed can be taken away, and then it is not claimed: all of it from a key's signature, timestamps where a log
+            // of the first version has promised a time.
+            assert!((key || times.logged.is_some()) && less(&proven, &times), "{place} {what}: {proven:?} was {times:?}");
         }
         if !shown.insert((place.clone(), what.split(' ').next().map(str::to_owned))) {
             continue;
