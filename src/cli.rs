@@ -37,6 +37,7 @@ pub mod trust;
 pub mod validate;
 pub mod without_cluster;
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -45,7 +46,7 @@ use clap::{Parser, Subcommand};
 
 use crate::error::Result;
 use crate::exit::Exit;
-use crate::ui::{Mode, Ui};
+use crate::ui::{Mode, Ui, printable};
 
 /// Sea trials for GPU Kubernetes clusters: run the canonical validation steps, sign the evidence, verify it.
 ///
@@ -137,8 +138,19 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
         Err(parse::Ended::Parser(error)) => {
             let exit = if error.use_stderr() { Exit::Usage } else { Exit::Ok };
             // Help and version go to stdout, usage errors to stderr; a closed pipe is not worth an error.
-            error.print().unwrap_or(());
-            return exit;
+            let text = error.render().to_string();
+            let printed = match crate::ui::no_command(&text) {
+                Cow::Borrowed(_) => error.print(),
+                // What was given on the command line is in it, and tries to be a command of the CI system.
+                Cow::Owned(calm) => {
+                    Ui::new(None, false).line(printable(calm.trim_end()));
+                    Ok(())
+                }
+            };
+            return match printed {
+                Err(failed) if failed.kind() != std::io::ErrorKind::BrokenPipe => Exit::Usage,
+                _ => exit,
+            };
         }
         Err(parse::Ended::Settings(error)) => {
             Ui::new(None, false).error(&error);
@@ -159,10 +171,18 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
     // A parser that is still at work on its thread is not waited for.
     runtime.shutdown_background();
     ui.clear_live();
-    ended.unwrap_or_else(|error| {
+    let exit = ended.unwrap_or_else(|error| {
         ui.error(&error);
         error.kind().exit()
-    })
+    });
+    match ui.lost() {
+        None => exit,
+        Some(lost) => {
+            ui.error(&lost);
+            // A verdict stays; that all is well does not.
+            if exit == Exit::Ok { lost.kind().exit() } else { exit }
+        }
+    }
 }
 
 async fn exec(command: Option<Command>, cx: Cx) -> Result<Exit> {

@@ -223,9 +223,15 @@ pub fn cause_in<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) 
 /// The known name nearest to a misspelt one, for "did you mean" hints.
 #[must_use]
 pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let lower = wrong.to_lowercase();
+    // The same in another case is nearer than anything else.
+    let distance = |name: &str| match name.to_lowercase() == lower {
+        true => 0,
+        false => strsim::damerau_levenshtein(wrong, name),
+    };
     known
         .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(wrong, name), name))
+        .map(|name| (distance(name), name))
         .filter(|(distance, name)| *distance <= 2.max(name.len() / 3))
         .min()
         .map(|(_, name)| name)
@@ -248,5 +254,6 @@ mod tests {
         let known = ["snapshot", "inventory", "health"];
         assert_eq!(nearest("snaphsot", known), Some("snapshot"));
         assert_eq!(nearest("xyz", known), None);
+        assert_eq!(nearest("os", ["K8s", "OS"]), Some("OS"));
     }
 }

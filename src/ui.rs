@@ -2,6 +2,7 @@
 //!
 //! stdout carries the artefact that was asked for and nothing else; everything for people goes to stderr.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -34,6 +35,7 @@ struct Inner {
     color: bool,
     live: bool,
     bar: Mutex<Option<ProgressBar>>,
+    lost: Mutex<Option<io::Error>>,
 }
 
 /// How a word is coloured.
@@ -66,13 +68,21 @@ impl Ui {
         let mode = mode.unwrap_or(if github { Mode::Github } else { Mode::Human });
         let terminal = io::stderr().is_terminal() && variable("TERM").is_none_or(|term| term != "dumb");
         let color = mode == Mode::Human && terminal && variable("NO_COLOR").is_none();
-        Self(Arc::new(Inner { mode, quiet, color, live: mode == Mode::Human && terminal && !quiet, bar: Mutex::new(None) }))
+        Self(Arc::new(Inner {
+            mode,
+            quiet,
+            color,
+            live: mode == Mode::Human && terminal && !quiet,
+            bar: Mutex::new(None),
+            lost: Mutex::new(None),
+        }))
     }
 
     /// Shows the program's own log on stderr: warnings, with `-v` what is being done, with `-vv` every request.
     pub fn show_log(&self, verbose: u8) {
         let filter = match verbose {
-            0 => "error",
+            // What kube has to say about a request is in our own error about it.
+            0 => "error,kube_client=off",
             1 => "seatrial=debug",
             _ => "seatrial=trace,kube=debug,hyper=info,reqwest=debug",
         };
@@ -91,19 +101,33 @@ impl Ui {
         self.0.mode
     }
 
-    /// Writes the artefact that was asked for to stdout. A reader that went away is not an error.
+    /// Writes the artefact that was asked for to stdout. A reader that went away is not an error; anything else that kept it from
+    /// being written is kept for [`Ui::lost`].
     pub fn artefact(&self, text: &str) {
         self.clear_live();
         let mut out = io::stdout().lock();
         let newline = if text.ends_with('\n') { "" } else { "\n" };
         // The reader closed the pipe (`| head`): the Unix convention is to end quietly.
-        write!(out, "{text}{newline}").and_then(|()| out.flush()).unwrap_or(());
+        match write!(out, "{text}{newline}").and_then(|()| out.flush()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                self.0.lost.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+            }
+            _ => {}
+        }
+    }
+
+    /// Why an artefact did not get to stdout, e.g. for want of room on the disk that it was sent to.
+    #[must_use]
+    pub fn lost(&self) -> Option<Error> {
+        let lost = self.0.lost.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let error = Error::new(crate::error::Kind::Io, "write to standard output").because(lost);
+        Some(error.hint("what was written there is not whole: make room, or write elsewhere, and do it again"))
     }
 
     /// Writes a line for people; nothing in JSON mode or when quiet.
     pub fn line(&self, text: impl AsRef<str>) {
         if self.0.mode != Mode::Json && !self.0.quiet {
-            self.write(text.as_ref());
+            self.write_calm(text.as_ref());
         }
     }
 
@@ -121,7 +145,8 @@ impl Ui {
             if let (Some(event), Value::Object(data)) = (event.as_object_mut(), data) {
                 event.extend(data);
             }
-            self.write(&event.to_string());
+            // The same to programs, and nothing to GitHub's runner.
+            self.write(&event.to_string().replace("##[", "##\\u005b"));
         }
     }
 
@@ -129,7 +154,7 @@ impl Ui {
     pub fn warn(&self, text: impl AsRef<str>) {
         let text = &printable(text.as_ref());
         match self.0.mode {
-            Mode::Human => self.write(&format!("{} {text}", self.paint("warning:", Tone::Doubtful))),
+            Mode::Human => self.write_calm(&format!("{} {text}", self.paint("warning:", Tone::Doubtful))),
             Mode::Github => self.write(&format!("::warning::{}", workflow_command(text))),
             Mode::Json => self.event("warning", json!({"message": text})),
         }
@@ -143,9 +168,9 @@ impl Ui {
                 self.event("error", json!({"message": error.chain(), "reason": kind.name(), "exit": kind.code(), "hints": error.hints()}));
             }
             mode => {
-                self.write(&format!("{} {}", self.paint("error:", Tone::Bad), printable(&error.chain())));
+                self.write_calm(&format!("{} {}", self.paint("error:", Tone::Bad), printable(&error.chain())));
                 for hint in error.hints() {
-                    self.write(&format!("  {} {}", self.paint("hint:", Tone::Strong), printable(hint)));
+                    self.write_calm(&format!("  {} {}", self.paint("hint:", Tone::Strong), printable(hint)));
                 }
                 if mode == Mode::Github {
                     self.write(&format!("::error::{}", workflow_command(&error.chain())));
@@ -196,7 +221,7 @@ impl Ui {
                     bar.set_message(text);
                 }
             }
-            _ => self.write(&format!("   … {text}")),
+            _ => self.write_calm(&format!("   … {text}")),
         }
     }
 
@@ -268,6 +293,11 @@ impl Ui {
         if self.0.live { usize::from(Term::stderr().size().1).max(60) } else { 120 }
     }
 
+    /// Writes text that may hold words from outside.
+    fn write_calm(&self, text: &str) {
+        self.write(&no_command(text));
+    }
+
     fn write(&self, text: &str) {
         let bar = self.0.bar.lock().unwrap_or_else(PoisonError::into_inner);
         let print = || {
@@ -282,10 +312,27 @@ impl Ui {
     }
 }
 
-/// Replaces control characters, so that text from a cluster or a file cannot move the cursor or colour the terminal.
+/// Replaces control characters, so that text from a cluster or a file cannot move the cursor or colour the terminal, and characters
+/// that are not seen or turn the direction, so that it cannot look like other text.
 #[must_use]
 pub fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+    let unseen = |c: char| matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    text.chars().map(|c| if (c.is_control() && c != '\n') || unseen(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// Takes the force out of lines that GitHub's runner would take for commands: it looks for `::` where a line begins, blanks apart, and
+/// for `##[` anywhere.
+#[must_use]
+pub fn no_command(text: &str) -> Cow<'_, str> {
+    let is_one = |line: &str| line.trim_start().starts_with("::");
+    if !text.contains("##[") && !text.lines().any(is_one) {
+        return Cow::Borrowed(text);
+    }
+    let calm = |line: &str| {
+        let line = line.replace("##[", "#\u{fffd}[");
+        if is_one(&line) { line.replacen("::", ":\u{fffd}", 1) } else { line }
+    };
+    Cow::Owned(text.split('\n').map(calm).collect::<Vec<_>>().join("\n"))
 }
 
 /// A size for people, rounded up.
@@ -300,7 +347,7 @@ pub fn printable_size(bytes: u64) -> String {
 
 /// Escapes text for a GitHub workflow command, which ends at the end of the line.
 fn workflow_command(text: &str) -> String {
-    printable(text).replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+    printable(text).replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A").replace("##[", "#\u{fffd}[")
 }
 
 #[cfg(test)]
@@ -310,6 +357,9 @@ mod tests {
     #[test]
     fn text_from_outside_cannot_carry_control_characters_or_workflow_commands() {
         assert_eq!(printable("a\u{1b}[31mb\r"), "a\u{fffd}[31mb\u{fffd}");
+        assert_eq!(printable("ubuntu\u{200b} \u{202e}txt.\u{2066}é\n"), "ubuntu\u{fffd} \u{fffd}txt.\u{fffd}é\n");
+        assert_eq!(no_command("a ::b\n  ::error::c\n##[group]d"), "a ::b\n  :\u{fffd}error::c\n#\u{fffd}[group]d");
+        assert!(matches!(no_command("error: x\n  at y::z\n"), Cow::Borrowed(_)));
         assert_eq!(workflow_command("100%\n::set-output::x"), "100%25%0A::set-output::x");
     }
 }

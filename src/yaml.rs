@@ -97,6 +97,12 @@ fn cause(error: &serde_saphyr::Error) -> String {
         return format!("it nests more than {} levels deep", limits::YAML_DEPTH);
     }
     let text = error.without_snippet().to_string();
+    if let Some(wanted) = text.strip_prefix("cannot deserialize null into ").and_then(|rest| rest.split(';').next()) {
+        return format!("nothing is written where a {wanted} is wanted");
+    }
+    if text.starts_with("recursive references require weak recursion types") {
+        return "an alias stands for something that it is itself a part of".to_owned();
+    }
     if ["budget breached", "alias replay limit exceeded"].iter().any(|start| text.starts_with(start)) {
         return "it says more, aliases expanded, than any real document does".to_owned();
     }
@@ -184,12 +190,15 @@ mod tests {
     fn errors_say_what_is_wrong_and_not_how_to_program() {
         for (text, says) in [
             ("a: 1\na: 2\n", "x.yaml:2:1: duplicate mapping key: a"),
+            ("a: &x [*x]\n", "x.yaml:1:8: an alias stands for something that it is itself a part of"),
             ("a: !vault b\n", "x.yaml:1:11: unsupported tag `!vault`"),
             ("a: !!binary gIGCg4SFhg==\n", "x.yaml:1:13: !!binary scalar is not valid UTF-8 so cannot be stored into string"),
         ] {
             let error = from_str::<Value>(text, "x.yaml").expect_err(text);
             assert_eq!((error.kind(), error.chain().as_str()), (Kind::Usage, says));
         }
+        let empty = from_str::<std::collections::BTreeMap<String, String>>("a: ~\n", "x.yaml").expect_err("is refused").chain();
+        assert_eq!(empty, "x.yaml:1:4: nothing is written where a string is wanted");
         // Each level a key of the one around it, which takes the most stack.
         let keys = from_str::<serde::de::IgnoredAny>(&"? ".repeat(1000), "x.yaml").expect_err("is refused").chain();
         assert!(keys.ends_with("it nests more than 48 levels deep"), "{keys}");

@@ -57,6 +57,28 @@ fn overlay(name: &str, spec: &str) -> String {
     format!("apiVersion: seatrial.dev/v1alpha1\nkind: RecipeOverlay\nmetadata: {{name: {name}}}\nspec: {spec}\n")
 }
 
+#[test]
+fn a_directory_without_recipe_data_is_refused_and_names_are_read_whole() {
+    let here = with(&[("empty/notes.txt", "x"), ("own/health/mine.yaml", "x")]);
+    refused(here.path(), &["--data", "empty", "recipe", "-r", "h100"], &["empty holds no recipe data", "overlays"]);
+    good(here.path(), &["--data", "own", "recipe", "-r", "h100"]);
+    assert_eq!(good(here.path(), &["recipe", "-r", "H100-EKS"]).stdout, good(here.path(), &["recipe", "-r", "h100-eks"]).stdout);
+    for wrong in ["sim-h100-", "h100--eks", "-h100"] {
+        refused(here.path(), &["recipe", &format!("--recipe={wrong}")], &["there is no recipe"]);
+    }
+}
+
+#[test]
+fn the_constraints_in_the_documentation_are_what_they_are_said_to_be() {
+    let page = include_str!("../docs/recipes.md");
+    let block = page.split("<!-- constraints -->\n```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block");
+    let constraints: Vec<seatrial::constraints::Constraint> = yaml::from_str(block, "docs/recipes.md").expect("constraints");
+    assert_eq!(constraints.len(), 6);
+    for constraint in &constraints {
+        seatrial::constraints::check(constraint).unwrap_or_else(|error| panic!("{}", error.chain()));
+    }
+}
+
 fn digest_in(stderr: &str) -> &str {
     stderr.split_whitespace().find(|word| word.starts_with("sha256:")).expect("a digest on stderr")
 }

@@ -8,6 +8,8 @@ mod machine;
 mod redaction;
 #[path = "snapshot/speed.rs"]
 mod speed;
+#[path = "snapshot/targets.rs"]
+mod targets;
 
 use std::path::{Path, PathBuf};
 use std::process::Output;

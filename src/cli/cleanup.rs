@@ -28,5 +28,8 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
     if found.is_empty() {
         cx.ui.line("nothing is left of dead runs");
     }
+    for run in scratch::living(&cluster).await.context("look for runs that live")? {
+        cx.ui.line(format!("run {run} counts as alive until its Lease runs out: left alone"));
+    }
     Ok(Exit::Ok)
 }

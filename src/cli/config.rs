@@ -1,9 +1,9 @@
 //! `seatrial config`: every setting with its value and where it came from.
 
-use clap::{CommandFactory, Subcommand};
+use clap::Subcommand;
 use serde::Serialize;
 
-use crate::cli::{Cli, Cx, Format};
+use crate::cli::{Cx, Format, parse};
 use crate::config::{Config, Given, Setting, settings_of};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
@@ -74,7 +74,7 @@ struct Secret {
 pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
     let Command::Show(show) = args.command;
     let config = cx.settings.config.as_ref();
-    let mut root = Cli::command();
+    let mut root = parse::commands();
     root.build();
     let mut settings = Vec::new();
     let all = settings_of(&root);
@@ -110,7 +110,12 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
 
 fn row(setting: &Setting, path: &[String], config: Option<&Config>, cx: &Cx) -> Row {
     let given = cx.settings.given.get(&setting.id).filter(|_| path.is_empty());
-    let variable = setting.variable.as_ref().and_then(std::env::var_os).map(|value| value.to_string_lossy().into_owned());
+    let variable = setting
+        .variable
+        .as_ref()
+        .and_then(std::env::var_os)
+        .filter(|value| !value.is_empty())
+        .map(|value| value.to_string_lossy().into_owned());
     let entry = config.and_then(|config| config.of(path, &setting.name));
     let (value, origin, place) = if let Some(value) = given {
         (Some(value.clone()), Origin::Flag, None)

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
+use clap::builder::Resettable;
 use clap::parser::ValueSource;
-use clap::{ArgMatches, CommandFactory, FromArgMatches};
+use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches};
 
 use crate::cli::Cli;
 use crate::config::{self, Config};
@@ -32,7 +33,7 @@ const WITHOUT_SETTINGS: [&str; 2] = ["completions", "man"];
 
 /// Parses the arguments. Without a file of settings that is one pass; help and version never look for one.
 pub(super) fn parse(args: Vec<OsString>) -> Result<(Cli, Settings), Ended> {
-    let first = Cli::command().try_get_matches_from(&args);
+    let first = commands().try_get_matches_from(&args);
     let about_the_program = match &first {
         Ok(matches) => matches.subcommand_name().is_some_and(|name| WITHOUT_SETTINGS.contains(&name)),
         Err(error) => !error.use_stderr(),
@@ -45,15 +46,25 @@ pub(super) fn parse(args: Vec<OsString>) -> Result<(Cli, Settings), Ended> {
         let given = given(&matches);
         return Ok((typed(&matches)?, Settings { config: None, given }));
     };
-    let mut commands = Cli::command();
-    commands.build();
-    let file = Config::read(located, &commands).map_err(Ended::Settings)?;
+    let mut built = commands();
+    built.build();
+    let file = Config::read(located, &built).map_err(Ended::Settings)?;
     // A flag that is missing may stand in the file: what was given is wanted all the same.
-    let lenient = first.or_else(|_| Cli::command().ignore_errors(true).try_get_matches_from(&args)).map_err(Ended::Parser)?;
-    let flags = file.flags(&commands, &lenient).map_err(Ended::Settings)?;
-    let matches = Cli::command().try_get_matches_from(config::with(&args, &flags));
+    let lenient = first.or_else(|_| commands().ignore_errors(true).try_get_matches_from(&args)).map_err(Ended::Parser)?;
+    let flags = file.flags(&built, &lenient).map_err(Ended::Settings)?;
+    let matches = commands().try_get_matches_from(config::with(&args, &flags));
     let matches = matches.map_err(|error| config::explain(&error, &flags).map_or(Ended::Parser(error), Ended::Settings))?;
     Ok((typed(&matches)?, Settings { config: Some(file), given: given(&lenient) }))
+}
+
+/// The commands. A variable that is set to nothing is not set: CI systems set those of inputs that nobody gave.
+pub(super) fn commands() -> Command {
+    fn without_empty_variables(command: Command) -> Command {
+        let is_empty = |arg: &Arg| arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+        let command = command.mut_args(|arg| if is_empty(&arg) { arg.env(Resettable::Reset) } else { arg });
+        command.mut_subcommands(without_empty_variables)
+    }
+    without_empty_variables(Cli::command())
 }
 
 fn typed(matches: &ArgMatches) -> Result<Cli, Ended> {

@@ -47,7 +47,7 @@ struct Resolve {
     #[command(flatten)]
     query: Query,
     /// Where the recipe goes: a file, `-`, or cm://NAMESPACE/NAME.
-    #[arg(short, long, value_name = "TARGET", value_parser = source::argument)]
+    #[arg(short, long, value_name = "TARGET", value_parser = source::target)]
     output: Option<Source>,
     /// The data format.
     #[arg(short = 't', long, value_enum, default_value = "yaml")]
@@ -306,7 +306,13 @@ impl Lint {
                     let hints: String = finding.hints.iter().map(|hint| format!("\n  hint: {hint}")).collect();
                     cx.ui.artefact(&format!("{} {}", cx.ui.paint(word, tone), printable(&format!("{place}{}{hints}", finding.message))));
                 }
-                cx.ui.line(format!("{} files, {} errors, {} warnings", found.files.len(), errors.len(), warnings.len()));
+                let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
+                cx.ui.line(format!(
+                    "{}, {}, {}",
+                    count(found.files.len(), "file"),
+                    count(errors.len(), "error"),
+                    count(warnings.len(), "warning")
+                ));
             }
         }
         Ok(match (errors.is_empty(), warnings.is_empty()) {
@@ -350,6 +356,7 @@ impl Query {
     /// The criteria: flags over the file, the file over the snapshot.
     async fn criteria(&self, cx: &Cx) -> Result<Criteria> {
         let catalog = cx.global.catalog()?;
+        source::one_standard_input(&[("--criteria", self.criteria.as_ref()), ("--snapshot", self.snapshot.as_ref())])?;
         let words = catalog.words();
         let mut criteria = Criteria::default();
         if let Some(source) = &self.snapshot {

@@ -1,5 +1,6 @@
 //! The documents of a run in its directory, and further reports where the user wants them.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -9,7 +10,7 @@ use crate::results::{Report, ctrf, junit, markdown};
 /// A kind of report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// One CTRF document per step; with `--report` all of them in a folder.
+    /// One CTRF document per step in a folder; one about everything where the name ends in `.json`.
     Ctrf,
     /// JUnit XML.
     Junit,
@@ -39,10 +40,65 @@ pub fn parse(text: &str) -> std::result::Result<Wanted, String> {
         "markdown" => Kind::Markdown,
         other => return Err(format!("unknown kind `{other}`; kinds: ctrf, junit, json, markdown")),
     };
-    if path.is_empty() {
-        return Err("the file's name is missing".to_owned());
+    match path {
+        "" => Err("the file's name is missing".to_owned()),
+        "-" => Err("a report goes to a file; standard output has one document".to_owned()),
+        path => Ok(Wanted { kind, path: path.into() }),
     }
-    Ok(Wanted { kind, path: path.into() })
+}
+
+impl Wanted {
+    /// Where it goes.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn is_folder(&self) -> bool {
+        self.kind == Kind::Ctrf && !is_json(&self.path)
+    }
+}
+
+impl std::fmt::Display for Wanted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let kind = match self.kind {
+            Kind::Ctrf => "ctrf",
+            Kind::Junit => "junit",
+            Kind::Json => "json",
+            Kind::Markdown => "markdown",
+        };
+        write!(f, "{kind}={}", self.path.display())
+    }
+}
+
+fn is_json(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "json")
+}
+
+/// Makes sure that no two of these go to the same place; each is given with what the user called it.
+///
+/// # Errors
+/// A usage error that names both.
+pub fn distinct<'a>(targets: impl IntoIterator<Item = (String, &'a Path)>) -> Result<()> {
+    let mut seen: BTreeMap<PathBuf, String> = BTreeMap::new();
+    for (what, path) in targets {
+        let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        // What is written to the same device or pipe comes one after the other.
+        let shared = std::fs::metadata(path).is_ok_and(|about| !about.is_file() && !about.is_dir());
+        if let Some(other) = seen.insert(whole, what.clone()).filter(|_| !shared) {
+            let error = Error::usage(format!("{other} and {what} go to the same file, {}", path.display()));
+            return Err(error.hint("give each a file of its own"));
+        }
+    }
+    Ok(())
+}
+
+/// Makes sure, as far as that can be told beforehand, that the reports can be written.
+///
+/// # Errors
+/// As [`files::can_write`].
+pub fn ready(wanted: &[Wanted]) -> Result<()> {
+    wanted.iter().try_for_each(|one| if one.is_folder() { files::can_write_into(&one.path) } else { files::can_write(&one.path) })
 }
 
 /// Writes the wanted reports where they are wanted.
@@ -87,7 +143,7 @@ pub fn text(kind: Kind, report: &Report) -> Result<String> {
 }
 
 fn write(kind: Kind, path: &Path, report: &Report) -> Result<()> {
-    if kind != Kind::Ctrf {
+    if kind != Kind::Ctrf || is_json(path) {
         return files::write(path, text(kind, report)?.as_bytes());
     }
     report.steps.iter().try_for_each(|step| {

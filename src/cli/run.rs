@@ -57,6 +57,8 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
         (Some(out), true) => Some(Journal::resume(out)?),
         _ => None,
     };
+    reports::distinct(args.reports.iter().map(|wanted| (format!("--report {wanted}"), wanted.path())))?;
+    reports::ready(&args.reports)?;
     let (cluster, look) = cx.global.look(&cx.ui).await?;
     let recipe = match recipe {
         Some(recipe) => recipe,

@@ -48,7 +48,7 @@ struct Take {
 #[derive(Debug, clap::Args)]
 struct Write {
     /// Where it goes: a file, `-`, or cm://NAMESPACE/NAME.
-    #[arg(short, long, value_name = "TARGET", value_parser = source::argument)]
+    #[arg(short, long, value_name = "TARGET", value_parser = source::target)]
     output: Option<Source>,
     /// The data format; otherwise YAML for a file that ends in .yaml or .yml and for a ConfigMap, else JSON.
     #[arg(short = 't', long, value_enum)]
@@ -108,6 +108,9 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
 }
 
 async fn take(args: Take, cx: Cx) -> Result<Exit> {
+    if let Some(output) = &args.write.output {
+        output.ready(args.write.artefact(""), &cx.global.target()).await?;
+    }
     let (snapshot, exit) = if args.host {
         (of_host(&cx).await, Exit::Ok)
     } else {
@@ -119,8 +122,7 @@ async fn take(args: Take, cx: Cx) -> Result<Exit> {
     snapshot::collect::check(&snapshot)?;
     let snapshot = args.write.redacted(snapshot, &cx)?;
     let text = args.write.text(&snapshot, &cx)?;
-    let artefact = Artefact { text: &text, stem: "snapshot", format: if args.write.format() == Format::Yaml { "yaml" } else { "json" } };
-    args.write.output.as_ref().unwrap_or(&Source::Stdio).write(artefact, &cx.global.target(), &cx.ui).await?;
+    args.write.output.as_ref().unwrap_or(&Source::Stdio).write(args.write.artefact(&text), &cx.global.target(), &cx.ui).await?;
     for gap in show::gaps(&snapshot).iter().filter(|_| snapshot.host.is_none()) {
         cx.ui.warn(format!("not read: {gap}"));
     }
@@ -163,6 +165,10 @@ impl Write {
             _ => false,
         };
         self.format.unwrap_or(if yaml { Format::Yaml } else { Format::Json })
+    }
+
+    fn artefact<'a>(&self, text: &'a str) -> Artefact<'a> {
+        Artefact { text, stem: "snapshot", format: if self.format() == Format::Yaml { "yaml" } else { "json" } }
     }
 
     fn redacted(&self, snapshot: Snapshot, cx: &Cx) -> Result<Snapshot> {
@@ -225,6 +231,7 @@ async fn show_file(args: Show, cx: &Cx) -> Result<Exit> {
 }
 
 async fn compare(args: Diff, cx: &Cx) -> Result<Exit> {
+    source::one_standard_input(&[("BEFORE", Some(&args.before)), ("AFTER", Some(&args.after))])?;
     let (before, after) = (read(&args.before, cx).await?, read(&args.after, cx).await?);
     let drift = diff::diff(&before, &after)?;
     let nothing = drift.nothing_compared(&before, &after);

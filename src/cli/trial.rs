@@ -193,7 +193,7 @@ fn write_json<T: serde::Serialize>(path: &Path, value: &T) -> Result<()> {
     files::write(path, text.as_bytes())
 }
 
-/// The first SIGINT or SIGTERM stops the run in order: clean up, report, exit 130.
+/// The first of the [`signals`] stops the run in order: clean up, report, exit 130.
 async fn cancel_on_signal(cancel: CancellationToken, ui: Ui) {
     signals().await;
     ui.clear_live();
@@ -201,15 +201,36 @@ async fn cancel_on_signal(cancel: CancellationToken, ui: Ui) {
     cancel.cancel();
 }
 
-/// Takes SIGINT and SIGTERM from now on; what it gives resolves at the first of them, or never where they cannot be caught.
+/// Takes SIGINT and SIGTERM from now on, and SIGHUP, which a terminal that is closed sends; what it gives resolves at the first of
+/// them, or never where they cannot be caught.
 pub(crate) fn signals() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
-    let caught = signal(SignalKind::interrupt()).and_then(|interrupt| Ok((interrupt, signal(SignalKind::terminate())?)));
+    let mut kinds = vec![SignalKind::interrupt(), SignalKind::terminate()];
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    if !ignores_hangup(&status) {
+        kinds.push(SignalKind::hangup());
+    }
+    let caught: std::io::Result<Vec<_>> = kinds.into_iter().map(signal).collect();
     async move {
-        let Ok((mut interrupt, mut terminate)) = caught else { return std::future::pending().await };
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
+        let Ok(mut caught) = caught else { return std::future::pending().await };
+        let waits = caught.iter_mut().map(|one| Box::pin(one.recv()));
+        futures::future::select_all(waits).await;
+    }
+}
+
+/// True if this process was started to outlive its terminal, as by `nohup`.
+fn ignores_hangup(status: &str) -> bool {
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_is_to_outlive_its_terminal_is_told_by_what_it_ignores() {
+        assert!(ignores_hangup("Name:\tseatrial\nSigIgn:\t0000000000000001\nSigCgt:\t0\n"));
+        assert!(!ignores_hangup("SigIgn:\t0000000000001000\n") && !ignores_hangup(""));
     }
 }

@@ -85,7 +85,7 @@ pub struct Args {
     #[arg(long)]
     no_cleanup: bool,
     /// Where the report goes: a file, `-`, or cm://NAMESPACE/NAME.
-    #[arg(short, long, value_name = "TARGET", value_parser = source::argument)]
+    #[arg(short, long, value_name = "TARGET", value_parser = source::target)]
     output: Option<Source>,
     /// The form of the report.
     #[arg(short = 't', long, value_enum, value_name = "FORMAT")]
@@ -165,6 +165,9 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
     if let Some(folder) = &args.emit_attestation {
         collect::empty_or_absent(folder)?;
     }
+    let recipe_input = args.recipe.as_deref().filter(|recipe| *recipe == "-").map(|_| Source::Stdio);
+    source::one_standard_input(&[("--recipe", recipe_input.as_ref()), ("--snapshot", args.snapshot.as_ref())])?;
+    args.check_targets(&cx).await?;
     let named = match &args.recipe {
         Some(recipe) => Some(cx.read_recipe(recipe).await?),
         None => None,
@@ -199,6 +202,34 @@ impl Args {
             Some(source) => Err(Error::usage(format!("--no-cluster makes no API call, and {source} needs one")).hint("give a file")),
             None => Ok(()),
         }
+    }
+
+    /// What is to be written can be, as far as that can be told now, and nothing is written over something else of this command.
+    async fn check_targets(&self, cx: &Cx) -> Result<()> {
+        let output = match &self.output {
+            Some(Source::File(path)) => Some(("--output".to_owned(), path.as_path())),
+            _ => None,
+        };
+        let reports = self.reports.iter().map(|wanted| (format!("--report {wanted}"), wanted.path()));
+        reports::distinct(output.into_iter().chain(reports))?;
+        for folder in [&self.emit_attestation, &self.evidence_dir].into_iter().flatten() {
+            files::can_write_into(folder)?;
+        }
+        reports::ready(&self.reports)?;
+        match &self.output {
+            Some(output) => output.ready(self.artefact(""), &cx.global.target()).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The report, as a document.
+    fn artefact<'a>(&self, text: &'a str) -> Artefact<'a> {
+        let format = match self.format.unwrap_or(Format::Ctrf) {
+            Format::Ctrf | Format::Json => "json",
+            Format::Junit => "xml",
+            Format::Markdown => "md",
+        };
+        Artefact { text, stem: "report", format }
     }
 
     /// Pages that hold back a requirement would say less than they seem to.
@@ -310,43 +341,50 @@ impl Args {
         Ok(steps.into_iter().filter(|(_, wanted)| *wanted).map(|(id, _)| id).collect())
     }
 
-    /// Writes the report where it is wanted and says how it ended.
+    /// Writes the report where it is wanted and says how it ended: also where it could not be written.
     async fn tell(&self, report: &Report, cx: &Cx) -> Result<Exit> {
+        let exit = report.exit();
+        // On a terminal the summary says it; the document is for programs, unless asked for.
+        let shown = self.output.is_some() || self.format.is_some() || !std::io::stdout().is_terminal();
+        let written = self.write(report, shown, cx).await;
+        let place = match (&written, &self.output, &self.out) {
+            (Err(_), ..) => "not written".to_owned(),
+            (Ok(()), Some(output), _) => output.to_string(),
+            (Ok(()), None, Some(out)) => out.join("report.md").display().to_string(),
+            (Ok(()), None, None) if shown => "on stdout".to_owned(),
+            (Ok(()), None, None) => "not kept: --output FILE keeps it".to_owned(),
+        };
+        progress::end(&cx.ui, report, exit, Path::new(&place));
+        let exit = match exit {
+            Exit::Failed | Exit::Inconclusive if self.report_only || !self.fail_on_error => Exit::Ok,
+            exit => exit,
+        };
+        match written {
+            Err(error) if exit == Exit::Ok => Err(error),
+            Err(error) => {
+                cx.ui.error(&error);
+                Ok(exit)
+            }
+            Ok(()) => Ok(exit),
+        }
+    }
+
+    async fn write(&self, report: &Report, shown: bool, cx: &Cx) -> Result<()> {
         if let Some(folder) = &self.evidence_dir {
             for (name, page) in cncf::pages(report, &cncf::find(&self.features)?)? {
                 files::write(&folder.join(name), page.as_bytes())?;
             }
         }
-        let exit = report.exit();
-        let format = self.format.unwrap_or(Format::Ctrf);
-        let (text, extension) = match format {
-            Format::Ctrf => (reports::whole(report)?, "json"),
-            Format::Json => (reports::text(reports::Kind::Json, report)?, "json"),
-            Format::Junit => (reports::text(reports::Kind::Junit, report)?, "xml"),
-            Format::Markdown => (reports::text(reports::Kind::Markdown, report)?, "md"),
-        };
-        let target = self.output.clone().unwrap_or(Source::Stdio);
-        // On a terminal the summary says it; the document is for programs, unless asked for.
-        let shown = self.output.is_some() || self.format.is_some() || !std::io::stdout().is_terminal();
-        if shown {
-            let artefact = Artefact { text: &text, stem: "report", format: extension };
-            target.write(artefact, &cx.global.target(), &cx.ui).await?;
+        if !shown {
+            return Ok(());
         }
-        let place = match (&self.output, &self.out) {
-            (Some(output), _) => output.to_string(),
-            (None, Some(out)) => out.join("report.md").display().to_string(),
-            (None, None) => {
-                if shown {
-                    "on stdout".to_owned()
-                } else {
-                    "not kept: --output FILE keeps it".to_owned()
-                }
-            }
+        let text = match self.format.unwrap_or(Format::Ctrf) {
+            Format::Ctrf => reports::whole(report)?,
+            Format::Json => reports::text(reports::Kind::Json, report)?,
+            Format::Junit => reports::text(reports::Kind::Junit, report)?,
+            Format::Markdown => reports::text(reports::Kind::Markdown, report)?,
         };
-        progress::end(&cx.ui, report, exit, Path::new(&place));
-        Ok(match exit {
-            Exit::Failed | Exit::Inconclusive if self.report_only || !self.fail_on_error => Exit::Ok,
-            exit => exit,
-        })
+        let target = self.output.as_ref().unwrap_or(&Source::Stdio);
+        target.write(self.artefact(&text), &cx.global.target(), &cx.ui).await
     }
 }

@@ -35,7 +35,7 @@ pub(super) async fn configure(target: &Target) -> Result<Configured> {
         Some(path) => {
             Kubeconfig::read_from(path).map_err(|error| unreadable(&error).context(format!("read kubeconfig {}", path.display())))?
         }
-        None => match Kubeconfig::read() {
+        None => match from_everywhere() {
             Ok(file) => file,
             Err(error) => {
                 // No kubeconfig: inside a pod there is a service account instead.
@@ -74,6 +74,16 @@ pub(super) async fn configure(target: &Target) -> Result<Configured> {
         format!("{}{port}", proxy.host().unwrap_or_default())
     });
     Ok(Configured { config, context: name, proxy, program })
+}
+
+/// What `KUBECONFIG` names, merged; of several files, those that are not there are passed over, as kubectl does.
+fn from_everywhere() -> Result<Kubeconfig, KubeconfigError> {
+    let named = std::env::var_os("KUBECONFIG").unwrap_or_default();
+    let mut there = std::env::split_paths(&named).filter(|path| !path.as_os_str().is_empty() && path.exists());
+    match there.next() {
+        None => Kubeconfig::read(),
+        Some(first) => there.try_fold(Kubeconfig::read_from(first)?, |all, next| all.merge(Kubeconfig::read_from(next)?)),
+    }
 }
 
 /// The proxy that the environment wants for a server; none for one on this machine, or one that `NO_PROXY` names.

@@ -1,5 +1,6 @@
 //! A run's own corner of the cluster: its namespace, its labelled objects, its Lease; and the removal of what is left of dead runs.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -284,6 +285,19 @@ pub async fn remains(cluster: &Cluster, except: Option<&str>) -> Result<Vec<Rema
         found.push(Remains { run, objects });
     }
     Ok(found)
+}
+
+/// Runs that live, or were alive until a moment ago: their Leases have not run out.
+///
+/// # Errors
+/// As [`remains`].
+pub async fn living(cluster: &Cluster) -> Result<Vec<String>> {
+    let ours = format!("{MANAGED_BY}={OWNER},{RUN}");
+    let leases = cluster.list("coordination.k8s.io/v1", "Lease", &Query::all().labelled(ours.as_str())).await?;
+    let now = cluster.now();
+    let alive = leases.iter().filter(|lease| !LeaseFacts::of(lease).expired(now));
+    let runs: BTreeSet<String> = alive.filter_map(|lease| Some(lease["metadata"]["labels"][RUN].as_str()?.to_owned())).collect();
+    Ok(runs.into_iter().collect())
 }
 
 /// Removes what [`remains`] found: objects first, the Lease last, so that a cut-off cleanup can be repeated.

@@ -52,9 +52,20 @@ impl Cluster {
     /// # Errors
     /// [`Kind::Conflict`] if others manage a field and `force` is off; as [`Cluster::create`] otherwise.
     pub async fn apply(&self, object: &Value, manager: &str, force: bool) -> Result<Value> {
+        self.apply_with(object, PatchParams { force, ..PatchParams::apply(manager) }).await
+    }
+
+    /// Asks the API server whether it would let an object be applied, without taking over fields of others; nothing is changed.
+    ///
+    /// # Errors
+    /// As [`Cluster::apply`].
+    pub async fn dry_run_apply(&self, object: &Value, manager: &str) -> Result<()> {
+        self.apply_with(object, PatchParams { dry_run: true, ..PatchParams::apply(manager) }).await.map(|_| ())
+    }
+
+    async fn apply_with(&self, object: &Value, params: PatchParams) -> Result<Value> {
         let named = ObjectRef::of(object);
         let api = self.api(&named.api_version, &named.kind, named.namespace.as_deref()).await?;
-        let params = PatchParams { force, ..PatchParams::apply(manager) };
         let doing = format!("apply {named}");
         let applied = self.bounded(&doing, api.patch(&named.name, &params, &Patch::Apply(object))).await?;
         complete(applied, &named.api_version, &named.kind)

@@ -54,7 +54,7 @@ pub fn locate(args: &[OsString], variable: Option<OsString>, from: Option<&Path>
     if let Some(path) = named {
         return Some((PathBuf::from(path), false));
     }
-    let file = from?.ancestors().map(|folder| folder.join(FILE)).find(|path| path.exists())?;
+    let file = from?.ancestors().map(|folder| folder.join(FILE)).find(|path| path.symlink_metadata().is_ok())?;
     Some((file, true))
 }
 

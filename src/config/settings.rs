@@ -163,6 +163,10 @@ fn check_section(config: &Config, entries: &[Entry], command: &Command, path: &s
             continue;
         }
         let meant: Vec<&(String, Setting)> = known.iter().filter(|(_, setting)| setting.name == entry.key).collect();
+        // A section whose lines are all comments says nothing, as the whole file may.
+        if meant.is_empty() && entry.given == Given::Nothing && sections.contains(entry.key.as_str()) {
+            continue;
+        }
         let Some((_, first)) = meant.first() else {
             let secret = ["passphrase", "password", "token", "secret"].iter().any(|word| entry.key.contains(word));
             let error = match path {
@@ -174,7 +178,7 @@ fn check_section(config: &Config, entries: &[Entry], command: &Command, path: &s
             } else {
                 error.did_you_mean(
                     &entry.key,
-                    names.into_iter().chain(sections),
+                    names.into_iter().chain(sections.into_iter().filter(|section| *section != entry.key)),
                     "names here are those of flags, without dashes: see --help",
                 )
             });
@@ -311,6 +315,13 @@ mod tests {
         assert_eq!(value(&parse(verify, &["seatrial", "evidence", "verify"]).expect("parses"), "key").as_deref(), Some("pub"));
         let only = parse(verify, &["seatrial", "evidence", "verify", "--integrity-only"]).expect("the flag wins");
         assert_eq!(value(&only, "key"), None);
+    }
+
+    #[test]
+    fn a_section_without_lines_says_nothing() {
+        parse("run:\n  # max-gpus: 8\n", &["seatrial", "run"]).expect("nothing is said");
+        let error = parse("config: x\n", &["seatrial", "run"]).expect_err("is no setting");
+        assert!(!error.contains("did you mean `config`"), "{error}");
     }
 
     #[test]

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use crate::constraints::{Constraint, Over, Rule, Severity};
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::results::{Compared, Outcome, SkipReason, TestResult};
 use crate::snapshot::{Address, At, Snapshot};
 
 /// The version of the verdict logic.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// How many different values a message names; the rest is counted.
 const NAMED: usize = 3;
 
@@ -29,7 +29,14 @@ pub fn ids(constraints: &[Constraint]) -> Vec<String> {
 /// A usage error that names the constraint.
 pub fn check(constraint: &Constraint) -> Result<()> {
     Rule::parse(constraint)?;
-    Address::parse(&constraint.name).map(|_| ()).context("a constraint")
+    let address = Address::parse(&constraint.name).context("a constraint")?;
+    let (own, over) = (address.over(), constraint.over.unwrap_or_else(|| address.over()));
+    if over > own {
+        let known = [Over::Cluster, Over::Nodes, Over::Gpus].into_iter().filter(|known| *known <= own).map(Over::word);
+        return Err(Error::usage(format!("constraint {address}: there is no such reading of {}", over.word()))
+            .hint(format!("over can be: {}", known.collect::<Vec<_>>().join(", "))));
+    }
+    Ok(())
 }
 
 /// Judges every constraint, in the order of the list.
@@ -62,6 +69,7 @@ fn weigh(constraint: &Constraint, rule: &Rule, over: Over, readings: &[At]) -> O
     let kind = over.word();
     let mut held = Vec::new();
     let mut others: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    let mut unknown = 0;
     for at in readings {
         let told = match at.reading.value() {
             Some(value) => rule.holds(value).map(|holds| (holds, format!("`{value}`"))),
@@ -70,10 +78,13 @@ fn weigh(constraint: &Constraint, rule: &Rule, over: Over, readings: &[At]) -> O
         match told {
             Ok((true, value)) => held.push((value, at.subject.as_str())),
             Ok((false, value)) => others.entry(value).or_default().push(&at.subject),
-            Err(why) => others.entry(why).or_default().push(&at.subject),
+            Err(why) => {
+                unknown += usize::from(!at.absent());
+                others.entry(why).or_default().push(&at.subject);
+            }
         }
     }
-    let enough = rule.enough(held.len(), readings.len());
+    let enough = rule.enough(held.len(), unknown, readings.len());
     let sources: BTreeMap<&str, ()> = readings.iter().map(|at| (at.source.as_str(), ())).collect();
     let source = sources.into_keys().collect::<Vec<_>>().join(", ");
     let mut values: BTreeMap<String, Vec<&str>> = if rule.for_all() || !enough { others } else { BTreeMap::new() };
@@ -120,7 +131,8 @@ fn words(values: &BTreeMap<String, Vec<&str>>, over: Over) -> String {
     };
     let mut told: Vec<String> = values.iter().take(NAMED).map(one).collect();
     if values.len() > NAMED {
-        told.push(format!("{} other values", values.len() - NAMED));
+        let more = values.len() - NAMED;
+        told.push(format!("{more} other value{}", if more == 1 { "" } else { "s" }));
     }
     if told.is_empty() { "none".to_owned() } else { told.join("; ") }
 }
@@ -191,6 +203,15 @@ mod tests {
         assert_eq!(judged(&with(Quantifier::Any), &readings).verdict, Verdict::Pass);
         assert_eq!(judged(&with(Quantifier::Count(">= 2".to_owned())), &readings).verdict, Verdict::Fail);
         assert_eq!(judged(&with(Quantifier::All), &readings).verdict, Verdict::Fail);
+        // Nothing was seen of b, so that none is below 550 there was not seen either.
+        let none_below = Constraint { quantifier: Quantifier::Count("== 0".to_owned()), ..constraint("< 550") };
+        let outcome = judged(&none_below, &readings);
+        assert_eq!(outcome.verdict, Verdict::Fail);
+        assert!(outcome.message.contains("gone on node b"), "{}", outcome.message);
+        assert_eq!(judged(&none_below, &readings[..1]).verdict, Verdict::Pass);
+        // That a label is not there was seen.
+        let absent = [at("a", Reading::Unavailable("it has no label x".to_owned()))];
+        assert_eq!(judged(&none_below, &absent).verdict, Verdict::Pass);
         let none = judged(&Constraint { quantifier: Quantifier::Any, ..constraint(">= 580") }, &readings);
         assert_eq!(none.message, "expected >= 580, found `570.1` on node a; gone on node b (0 of 2 nodes)");
     }
@@ -202,6 +223,16 @@ mod tests {
         assert_eq!(outcome.verdict, Verdict::Skip(SkipReason::Advisory));
         assert_eq!(outcome.fix.as_deref(), Some("upgrade the driver"));
         assert_eq!(judged(&advice, &[at("a", Reading::Value("570"))]).verdict, Verdict::Pass);
+    }
+
+    #[test]
+    fn what_has_no_such_breadth_is_refused_when_it_is_read() {
+        let over = |name: &str, over| check(&Constraint { name: name.to_owned(), over: Some(over), ..constraint("x") });
+        let error = over("K8s.server.version", Over::Gpus).expect_err("the server is one");
+        assert!(error.chain().contains("no such reading of gpus") && error.hints() == ["over can be: cluster"], "{}", error.chain());
+        over("GPU.smi.driver", Over::Gpus).expect_err("a node's");
+        over("GPU.smi.driver", Over::Cluster).expect("agreed on by all");
+        over("GPU.vbios", Over::Nodes).expect("by node");
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub struct Rule {
 enum Test {
     Compare(Operator, Operand),
     Within(Operand, Operand),
-    OneOf(bool, Vec<String>),
+    OneOf(bool, Vec<Operand>),
 }
 
 /// A value to compare with.
@@ -94,19 +94,27 @@ impl Rule {
     /// If the reading is not of the constraint's type.
     pub fn holds(&self, reading: &str) -> std::result::Result<bool, String> {
         match &self.test {
+            Test::Compare(Operator::Equal, wanted) => wanted.is(reading),
+            Test::Compare(Operator::Differs, wanted) => wanted.is(reading).map(|is| !is),
             Test::Compare(operator, wanted) => wanted.compare(reading).map(|ordering| operator.holds(ordering)),
             Test::Within(low, high) => Ok(low.compare(reading)? != Ordering::Less && high.compare(reading)? != Ordering::Greater),
-            Test::OneOf(wanted, members) => Ok(members.iter().any(|member| member == reading) == *wanted),
+            Test::OneOf(wanted, members) => {
+                let told: Vec<_> = members.iter().map(|member| member.is(reading)).collect();
+                if told.contains(&Ok(true)) {
+                    return Ok(*wanted);
+                }
+                told.into_iter().find(Result::is_err).unwrap_or(Ok(false)).map(|_| !wanted)
+            }
         }
     }
 
-    /// Whether it is enough that it holds for `held` of `all`.
+    /// Whether it is enough that it holds for `held` of `all`, where it could not be told of `unknown`: whatever is the case with those.
     #[must_use]
-    pub fn enough(&self, held: usize, all: usize) -> bool {
+    pub fn enough(&self, held: usize, unknown: usize, all: usize) -> bool {
         match self.count {
             Count::All => all > 0 && held == all,
             Count::Any => held > 0,
-            Count::Compare(operator, wanted) => all > 0 && operator.holds((held as u64).cmp(&wanted)),
+            Count::Compare(operator, wanted) => all > 0 && (held..=held + unknown).all(|held| operator.holds((held as u64).cmp(&wanted))),
         }
     }
 
@@ -118,6 +126,16 @@ impl Rule {
 }
 
 impl Operand {
+    /// Whether the reading is this, as far as this goes.
+    fn is(&self, reading: &str) -> std::result::Result<bool, String> {
+        match self {
+            Self::Version(wanted) => {
+                Version::parse(reading).map(|own| own.is(wanted)).ok_or_else(|| format!("`{reading}` is not a version"))
+            }
+            _ => self.compare(reading).map(|ordering| ordering == Ordering::Equal),
+        }
+    }
+
     fn compare(&self, reading: &str) -> std::result::Result<Ordering, String> {
         match self {
             Self::Text(wanted) => Ok(reading.cmp(wanted.as_str())),
@@ -143,7 +161,7 @@ fn test(constraint: &Constraint) -> std::result::Result<Test, String> {
     }
     for (word, wanted) in [("not in", false), ("in", true)] {
         if let Some(rest) = text.strip_prefix(word).filter(|rest| rest.starts_with([' ', '['])) {
-            return expect_type(wanted_type, ValueType::Set).and_then(|()| Ok(Test::OneOf(wanted, members(rest)?)));
+            return expect_type(wanted_type, ValueType::Set).and_then(|()| Ok(Test::OneOf(wanted, members(constraint, rest)?)));
         }
     }
     if let Some((low, high)) = text.split_once("..") {
@@ -152,7 +170,7 @@ fn test(constraint: &Constraint) -> std::result::Result<Test, String> {
         return range(low, high);
     }
     if matches!(wanted_type, Some(ValueType::Set)) {
-        return Ok(Test::OneOf(true, members(text)?));
+        return Ok(Test::OneOf(true, members(constraint, text)?));
     }
     if matches!(wanted_type, Some(ValueType::Range)) {
         return Err(format!("`{text}` is not a range"));
@@ -191,7 +209,11 @@ fn operand(constraint: &Constraint, text: &str) -> std::result::Result<Operand, 
         _ if constraint.unit.is_some() => number(),
         // `700 W` is nothing but a number; `24.04` may be either, and a version says more.
         _ if text.contains(|c: char| c.is_whitespace() || matches!(c, '/' | '%')) => number(),
-        _ => Version::parse(text).map(Operand::Version).ok_or_else(|| format!("`{text}` is neither a version nor a number")),
+        _ => match (Version::parse(text), number()) {
+            (Some(version), _) => Ok(Operand::Version(version)),
+            (None, Ok(number)) => Ok(number),
+            (None, Err(_)) => Err(format!("`{text}` is neither a version nor a number")),
+        },
     }
 }
 
@@ -204,15 +226,19 @@ fn range(low: Operand, high: Operand) -> std::result::Result<Test, String> {
     if ordered { Ok(Test::Within(low, high)) } else { Err("its range ends before it begins, or mixes units".to_owned()) }
 }
 
-fn members(text: &str) -> std::result::Result<Vec<String>, String> {
+/// The members of a set, each of which says what `==` would say.
+fn members(constraint: &Constraint, text: &str) -> std::result::Result<Vec<Operand>, String> {
     let text = text.trim();
     let inner = match (text.strip_prefix('['), text.strip_suffix(']')) {
         (Some(_), Some(_)) => &text[1..text.len() - 1],
         (None, None) => text,
         _ => return Err(format!("`{text}` has a bracket without its other half")),
     };
-    let members: Vec<String> = inner.split(',').map(|member| member.trim().to_owned()).collect();
-    if members.iter().any(String::is_empty) { Err(format!("`{text}` is an empty set or has an empty member")) } else { Ok(members) }
+    let members: Vec<&str> = inner.split(',').map(str::trim).collect();
+    if members.iter().any(|member| member.is_empty()) {
+        return Err(format!("`{text}` is an empty set or has an empty member"));
+    }
+    members.into_iter().map(|member| compared(constraint, Operator::Equal, member)).collect()
 }
 
 fn begins_with_operator(text: &str) -> bool {
@@ -237,7 +263,11 @@ fn count(quantifier: &Quantifier) -> std::result::Result<Count, String> {
     let found = OPERATORS.iter().find_map(|(word, operator)| Some((*operator, text.strip_prefix(word)?)));
     let (operator, number) = found.unwrap_or((Operator::Equal, text));
     let number = number.trim().parse().map_err(|_| format!("`{text}` is not a count such as `>= 4`"))?;
-    Ok(Count::Compare(operator, number))
+    match (operator, number) {
+        (Operator::AtLeast, 0) => Err(format!("the count `{text}` holds whatever is read")),
+        (Operator::Less, 0) => Err(format!("the count `{text}` never holds")),
+        _ => Ok(Count::Compare(operator, number)),
+    }
 }
 
 #[cfg(test)]
@@ -281,6 +311,16 @@ mod tests {
             ("in [ubuntu, rhel]", "rhel", true),
             ("in ubuntu, rhel", "cos", false),
             ("not in [535.1, 535.2]", "570.1", true),
+            // A set is what `==` is, for each member.
+            ("not in [1.35.4]", "v1.35.4", false),
+            ("not in [535.1, banana]", "banana", false),
+            ("in [22.04, rolling]", "rolling", true),
+            ("in [8, 9]", "9.4", true),
+            ("== v1.33.5-eks-1", "v1.33.5-eks-2", false),
+            ("!= v1.33.5-eks-1", "v1.33.5-eks-2", true),
+            ("== 96.00.74.00.1A", "96.00.74.00.1B", false),
+            ("== 96.00.74.00.1A", "96.00.74.00.1A", true),
+            (">= 80GB", "81559 MiB", true),
             ("570 .. 580", "580.65.06", true),
             ("570 .. 580", "590.1", false),
             ("1.33..1.35", "v1.36.0", false),
@@ -290,6 +330,7 @@ mod tests {
             assert_eq!(holds(value, reading), Ok(wanted), "{reading} against `{value}`");
         }
         assert_eq!(holds(">= 1.34", "banana"), Err("`banana` is not a version".to_owned()));
+        assert_eq!(holds("not in [1.34]", "banana"), Err("`banana` is not a version".to_owned()));
         assert!(holds(">= 79 GiB", "700 W").is_err_and(|why| why.contains("does not measure the same thing")));
         let with_unit = Constraint { unit: Some("MiB".to_owned()), ..constraint(">= 81000") };
         let rule = Rule::parse(&with_unit).expect("a rule");
@@ -307,6 +348,7 @@ mod tests {
             ("^1.2", "no operator that is known"),
             (">=", "nothing follows the operator"),
             (">= banana", "neither a version nor a number"),
+            (">= 96.00.74.00.1A", "neither a version nor a number"),
             ("580 .. 570", "ends before it begins"),
             ("570 .. 80 GB", "mixes units"),
             ("in []", "empty set"),
@@ -327,13 +369,33 @@ mod tests {
 
     #[test]
     fn for_how_many_it_must_hold() {
-        let enough = |quantifier, held, all| Rule::parse(&Constraint { quantifier, ..constraint("x") }).expect("a rule").enough(held, all);
+        let rule = |quantifier| Rule::parse(&Constraint { quantifier, ..constraint("x") });
+        let enough = |quantifier, held, all| rule(quantifier).expect("a rule").enough(held, 0, all);
         assert!(enough(Quantifier::All, 3, 3) && !enough(Quantifier::All, 2, 3) && !enough(Quantifier::All, 0, 0));
         assert!(enough(Quantifier::Any, 1, 3) && !enough(Quantifier::Any, 0, 3));
         let count = |text: &str| Quantifier::Count(text.to_owned());
         assert!(enough(count(">= 4"), 4, 8) && !enough(count(">= 4"), 3, 8) && !enough(count("== 0"), 0, 0));
-        assert!(enough(count("2"), 2, 8) && !enough(count("2"), 3, 8));
-        let bad = Constraint { quantifier: count("some"), ..constraint("x") };
-        assert!(Rule::parse(&bad).is_err());
+        assert!(enough(count("2"), 2, 8) && !enough(count("2"), 3, 8) && enough(count("== 0"), 0, 8));
+        for bad in ["some", ">= 0", "< 0"] {
+            assert!(rule(count(bad)).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_told_may_be_the_case_or_not() {
+        let count =
+            |text: &str| Rule::parse(&Constraint { quantifier: Quantifier::Count(text.to_owned()), ..constraint("x") }).expect("a rule");
+        for (text, held, unknown, wanted) in [
+            ("== 0", 0, 1, false),
+            ("== 0", 0, 0, true),
+            ("<= 1", 1, 1, false),
+            ("<= 2", 1, 1, true),
+            ("< 2", 0, 1, true),
+            ("!= 3", 2, 1, false),
+            (">= 2", 1, 5, false),
+            (">= 2", 2, 5, true),
+        ] {
+            assert_eq!(count(text).enough(held, unknown, 8), wanted, "{text}: {held} and {unknown} unknown");
+        }
     }
 }

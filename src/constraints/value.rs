@@ -9,6 +9,8 @@ use std::cmp::Ordering;
 pub(super) struct Version {
     components: Vec<u64>,
     pre_release: Option<String>,
+    /// What follows the numbers, as it is spelt.
+    suffix: String,
 }
 
 /// Words that begin a pre-release; any other suffix is a build of the version before it.
@@ -23,12 +25,18 @@ impl Version {
         let (numbers, rest) = text.split_at(end);
         let components: Vec<u64> =
             numbers.strip_suffix('.').unwrap_or(numbers).split('.').map(|part| part.parse().ok()).collect::<Option<_>>()?;
-        if !rest.is_empty() && !rest.starts_with(['-', '+', '_', '~']) && !rest.starts_with(|c: char| c.is_ascii_alphabetic()) {
+        let words = rest.trim_start_matches(['-', '_', '~', '.']).to_ascii_lowercase();
+        let pre_release = (!rest.starts_with('+') && PRE_RELEASE.iter().any(|word| words.starts_with(word))).then_some(words);
+        // A letter that belongs to the last number, as in the VBIOS 96.00.74.00.1A, makes it another kind of number.
+        if !rest.is_empty() && !rest.starts_with(['-', '+', '_', '~']) && pre_release.is_none() {
             return None;
         }
-        let suffix = rest.trim_start_matches(['-', '_', '~', '.']).to_ascii_lowercase();
-        let pre_release = (!rest.starts_with('+') && PRE_RELEASE.iter().any(|word| suffix.starts_with(word))).then_some(suffix);
-        Some(Self { components, pre_release })
+        Some(Self { components, pre_release, suffix: rest.to_owned() })
+    }
+
+    /// Whether it is this version, as far as `wanted` goes: where that names a build, it is that build.
+    pub(super) fn is(&self, wanted: &Self) -> bool {
+        self.compare(wanted) == Ordering::Equal && (wanted.suffix.is_empty() || self.suffix == wanted.suffix)
     }
 
     /// Compares as far as `wanted` goes: 1.32.4 is equal to 1.32, and 1.32 is less than 1.32.4.
@@ -106,7 +114,8 @@ impl Number {
             end = end + 1 + text[end + 1..].find(|c: char| !digits(c)).unwrap_or(text.len() - end - 1);
         }
         let (number, own_unit) = text.split_at(end);
-        let value: f64 = number.parse().map_err(|_| format!("`{text}` is not a number"))?;
+        let value: Option<f64> = number.parse().ok().filter(|value: &f64| value.is_finite());
+        let value = value.ok_or_else(|| format!("`{text}` is not a number"))?;
         let unit = match (own_unit.trim(), unit) {
             ("", None) => return Ok(Self { value, measures: None }),
             ("", Some(unit)) => unit,
@@ -160,9 +169,12 @@ mod tests {
         ] {
             assert_eq!(compare(own, wanted), how, "{own} against {wanted}");
         }
-        for text in ["", "banana", "[1,2]", "-1", "1..2", "1 2", "18446744073709551616"] {
+        for text in ["", "banana", "[1,2]", "-1", "1..2", "1 2", "18446744073709551616", "96.00.74.00.1A", "80GB"] {
             assert_eq!(Version::parse(text), None, "{text}");
         }
+        let is = |own: &str, wanted: &str| Version::parse(own).expect(own).is(&Version::parse(wanted).expect(wanted));
+        assert!(is("v1.33.5-eks-1", "1.33") && is("v1.33.5-eks-1", "v1.33.5-eks-1") && !is("v1.33.5-eks-2", "v1.33.5-eks-1"));
+        assert!(is("1.34rc1", "1.34rc1") && !is("1.34rc1", "1.34"));
     }
 
     #[test]
@@ -174,7 +186,7 @@ mod tests {
         assert_eq!(number("80 GB").compare(&number("80 W")), None);
         assert_eq!(number("80").compare(&number("80 GB")), None);
         assert_eq!(Number::parse("80", Some("GB")).expect("unit given"), number("80 GB"));
-        for text in ["", "GB", "1.2.3", "ten", "5 parsecs", "1e", "NaN"] {
+        for text in ["", "GB", "1.2.3", "ten", "5 parsecs", "1e", "NaN", "1e999"] {
             assert!(Number::parse(text, None).is_err(), "{text}");
         }
     }

@@ -96,7 +96,12 @@ fn what_cannot_be_honoured_is_refused_by_name_and_place() {
     for (from, to, says, hint) in [
         ("constraints:\n- {name: K8s", "constraint:\n- {name: K8s", "r.yaml:8:1: unknown field", "did you mean `constraints`?"),
         ("RecipeResult", "RecipeResutl", "r.yaml:1:7: kind is `RecipeResutl`", "did you mean `RecipeResult`?"),
-        ("RecipeResult", "Pod", "r.yaml:1:7: kind is `Pod`", "kinds that are read"),
+        (
+            "RecipeResult",
+            "Pod",
+            "r.yaml:1:7: kind is `Pod`",
+            "kinds that are read: Recipe, RecipeOverlay, RecipeCriteria, RecipeResult, RecipeMetadata",
+        ),
         ("aicr.nvidia.com/v1alpha1", "aicr.run/v99", "r.yaml:2:13: apiVersion is `aicr.run/v99`", ""),
         ("dra-support]", "dra-suport]", "there is no check `dra-suport`", "did you mean `dra-support`?"),
         (

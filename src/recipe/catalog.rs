@@ -51,12 +51,20 @@ impl Catalog {
         let mut recipes: BTreeMap<String, String> =
             data::recipe_names().into_iter().map(|name| (name.to_owned(), format!("{name}.yaml"))).collect();
         if let Some(folder) = data {
-            for (path, text) in own_files(folder, OVERLAYS)? {
+            let overlays = own_files(folder, OVERLAYS)?;
+            let mut any = !overlays.is_empty();
+            for (path, text) in overlays {
                 texts.insert(path.clone(), (folder.join(&path).display().to_string(), text));
             }
             // A directory of another tool holds other documents beside its overlays.
             for (path, _) in own_files(folder, "")?.into_iter().filter(|(_, text)| load::is_recipe(text)) {
+                any = true;
                 recipes.insert(path.trim_end_matches(".yaml").to_owned(), path);
+            }
+            // A wrong directory would change nothing, and nobody would see it.
+            if !any && !folder.join("health").is_dir() {
+                return Err(Error::usage(format!("{} holds no recipe data", folder.display()))
+                    .hint("overlays lie in its folder `overlays`, health files in its folder `health`, complete recipes in itself"));
             }
         }
         let mut parts = Vec::new();

@@ -138,7 +138,9 @@ impl Words {
     #[must_use]
     pub fn read_name(&self, name: &str) -> Option<Criteria> {
         let mut criteria = Criteria::default();
-        let mut rest = name;
+        // Case does not matter, as everywhere in criteria.
+        let name = name.to_ascii_lowercase();
+        let mut rest = name.as_str();
         while !rest.is_empty() {
             if let Some(count) = rest.strip_prefix("nodes") {
                 criteria.nodes = Some(count.parse().ok().filter(|nodes| *nodes > 0)?);
@@ -149,7 +151,10 @@ impl Words {
             let found = found.flat_map(|dimension| self.in_dimension(dimension).filter(fits).map(move |word| (*dimension, word)));
             let (dimension, word) = found.max_by_key(|(_, word)| word.len())?;
             *criteria.slot(dimension)? = Some(word.to_owned());
-            rest = rest[word.len()..].trim_start_matches('-');
+            rest = &rest[word.len()..];
+            if !rest.is_empty() {
+                rest = rest.strip_prefix('-').filter(|rest| !rest.is_empty())?;
+            }
         }
         (criteria != Criteria::default()).then_some(criteria)
     }

@@ -100,7 +100,8 @@ pub fn parse(text: &str, name: &str) -> Result<Document> {
         return Err(Error::usage(format!("{name} is empty")));
     };
     let place = |at: &Spanned<String>| format!("{name}:{}:{}", at.referenced.line(), at.referenced.column());
-    let known: Vec<&str> = KINDS.into_iter().chain(aicr::KINDS).collect();
+    let mut known = KINDS.to_vec();
+    known.extend(aicr::KINDS.into_iter().filter(|kind| !KINDS.contains(kind)));
     let Some(kind) = &header.value.kind else {
         return Err(Error::usage(format!("{name} says no kind")).hint(format!("kinds that are read: {}", known.join(", "))));
     };

@@ -236,9 +236,18 @@ impl Snapshot {
     }
 }
 
+/// How the reason begins where it was seen that there is no such label or taint, which is no gap in the snapshot.
+pub(super) const ABSENT: &str = "it has no ";
+
 const NO_CLUSTER: &str = "no cluster was asked: this snapshot was taken on a machine itself";
 
 impl At {
+    /// True if what is asked for was seen not to be there, as a label or taint of a node; false if it could not be seen.
+    #[must_use]
+    pub fn absent(&self) -> bool {
+        self.reading.unavailable().is_some_and(|why| why.starts_with(ABSENT))
+    }
+
     pub(super) fn of_cluster(reading: Reading<String>, source: &str) -> Self {
         Self { subject: "cluster".to_owned(), reading, source: source.to_owned() }
     }

@@ -6,7 +6,7 @@ use crate::error::nearest;
 use crate::facts::Reading;
 use crate::snapshot::address::{Address, Selector};
 use crate::snapshot::imported::{Held, Imported, Item, Measured};
-use crate::snapshot::readings::At;
+use crate::snapshot::readings::{ABSENT, At};
 
 /// Labels that tell a GPU node in a list of labels.
 const GPU_LABELS: &[&str] = &[
@@ -129,10 +129,13 @@ fn labels(imported: &Imported, key: &str) -> Vec<At> {
         unnamed += one.unnamed;
     }
     let all: BTreeSet<&str> = imported.nodes();
-    let cut = if unnamed > 0 { ", or the list of nodes was cut short when it was taken" } else { "" };
+    let none = || match unnamed {
+        0 => format!("{ABSENT}label {key}"),
+        _ => format!("no label {key} is said of it, and the list of nodes was cut short when it was taken"),
+    };
     let at = |node: &&str| At {
         subject: format!("node {node}"),
-        reading: Reading::of(said.get(node).map(|value| (*value).to_owned()), || format!("node {node} has no label {key}{cut}")),
+        reading: Reading::of(said.get(node).map(|value| (*value).to_owned()), none),
         source: source.clone(),
     };
     let mut found: Vec<At> = all.iter().map(at).collect();

@@ -3,7 +3,7 @@
 use crate::facts::{Facts, Reading};
 use crate::snapshot::address::Address;
 use crate::snapshot::model::Node;
-use crate::snapshot::readings::{Found, Machine, first};
+use crate::snapshot::readings::{ABSENT, Found, Machine, first};
 use crate::snapshot::readings_gpu;
 
 /// Providers by the prefix of a node's provider id.
@@ -14,7 +14,10 @@ pub(super) fn read(machine: &Machine<'_>, address: &Address) -> Vec<Found> {
     let key = address.key.as_str();
     let one = match (address.kind.as_str(), address.subtype.as_str()) {
         ("K8s", _) => (machine.api(|node| kubelet(node, key)), "API server".to_owned()),
-        ("NodeTopology", "label") => (machine.api(|node| label(node, key)), format!("label {key}")),
+        ("NodeTopology", "label") => {
+            let said = |node: &Node| Reading::of(node.labels.get(key).cloned(), || format!("{ABSENT}label {key}"));
+            (machine.api(said), format!("label {key}"))
+        }
         ("NodeTopology", "taint") => return taints(machine, key),
         ("NodeTopology", _) => {
             let all = |node: &Node| node.labels.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
@@ -87,7 +90,7 @@ fn taints(machine: &Machine<'_>, key: &str) -> Vec<Found> {
     let text = |value: &str, effect: &str| if value.is_empty() { effect.to_owned() } else { format!("{value}:{effect}") };
     let of_key = node.taints.iter().filter(|taint| taint.key == key);
     let found: Vec<Found> = of_key.map(|taint| (Reading::Value(text(&taint.value, &taint.effect)), source.clone())).collect();
-    if found.is_empty() { vec![(Reading::Unavailable(format!("node {} has no taint {key}", node.name)), source)] } else { found }
+    if found.is_empty() { vec![(Reading::Unavailable(format!("{ABSENT}taint {key}")), source)] } else { found }
 }
 
 fn release(facts: &Facts, key: &str) -> Reading<String> {

@@ -81,20 +81,33 @@ pub(super) fn fits(artefact: &Artefact<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Makes sure that the ConfigMap could be created or changed now; nothing is written.
+pub(super) async fn ready(cluster: &Cluster, namespace: &str, name: &str, artefact: &Artefact<'_>) -> Result<()> {
+    explained(cluster.dry_run_apply(&map(namespace, name, artefact), OWNER).await, namespace, name)
+}
+
 /// Creates the ConfigMap, or changes ours.
 pub(super) async fn write(cluster: &Cluster, namespace: &str, name: &str, artefact: &Artefact<'_>) -> Result<()> {
+    explained(cluster.apply(&map(namespace, name, artefact), OWNER, false).await.map(|_| ()), namespace, name)
+}
+
+fn map(namespace: &str, name: &str, artefact: &Artefact<'_>) -> Value {
     let data: serde_json::Map<String, Value> = data(artefact).into_iter().map(|(key, value)| (key, json!(value))).collect();
-    let object = json!({
+    json!({
         "apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {"name": name, "namespace": namespace, "labels": {MANAGED_BY: OWNER}},
         "data": data,
-    });
-    match cluster.apply(&object, OWNER, false).await {
-        Ok(_) => Ok(()),
+    })
+}
+
+fn explained(applied: Result<()>, namespace: &str, name: &str) -> Result<()> {
+    match applied {
+        Ok(()) => Ok(()),
         Err(error) if error.kind() == Kind::NotFound => Err(error.hint(format!("kubectl create namespace {namespace}"))),
-        Err(error) if error.kind() == Kind::Conflict => Err(error.hint(format!(
-            "someone else wrote that ConfigMap: give another name, or remove it with kubectl delete configmap {name} -n {namespace}"
-        ))),
+        Err(error) if error.kind() == Kind::Conflict => {
+            let taken = Error::usage(format!("someone else wrote configmap {namespace}/{name}")).because(error);
+            Err(taken.hint(format!("give another name, or remove it with kubectl delete configmap {name} -n {namespace}")))
+        }
         Err(error) if error.kind() == Kind::Denied => {
             Err(error.hint(format!("writing there needs create and patch on configmaps in namespace {namespace}")))
         }

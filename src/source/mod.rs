@@ -105,6 +105,31 @@ pub fn argument(given: &str) -> std::result::Result<Source, String> {
     given.parse().map_err(|error: Error| format!("{} ({})", error.chain(), error.hints().join("; ")))
 }
 
+/// Reads a place to write to from the command line, as [`argument`] does.
+///
+/// # Errors
+/// What [`Source::from_str`] says, and for a web address.
+pub fn target(given: &str) -> std::result::Result<Source, String> {
+    match argument(given)? {
+        web @ Source::Web(_) => Err(format!("{} ({})", web.not_written().chain(), web.not_written().hints().join("; "))),
+        target => Ok(target),
+    }
+}
+
+/// Makes sure that standard input is read for one document only; each is given with the name of its flag.
+///
+/// # Errors
+/// A usage error that names two.
+pub fn one_standard_input(sources: &[(&str, Option<&Source>)]) -> Result<()> {
+    let mut named = sources.iter().filter(|(_, source)| *source == Some(&Source::Stdio)).map(|(flag, _)| flag);
+    match (named.next(), named.next()) {
+        (Some(first), Some(second)) => {
+            Err(Error::usage(format!("{first} and {second} are both to be read from standard input")).hint("give a file for one of them"))
+        }
+        _ => Ok(()),
+    }
+}
+
 impl Source {
     /// Reads a document of at most `limit` bytes. `target` says which cluster a ConfigMap is in; nothing else connects to it.
     ///
@@ -114,8 +139,10 @@ impl Source {
     pub async fn read(&self, limit: u64, target: &Target) -> Result<Text> {
         match self {
             Self::File(path) => {
-                let text = files::read_text(path, limit)?;
-                Ok(Text { text, name: path.display().to_string(), folder: path.parent().map(PathBuf::from) })
+                let from = path.clone();
+                let read = tokio::task::spawn_blocking(move || files::read_or_drain(&from, limit));
+                let bytes = read.await.map_err(|error| Error::internal(format!("read {}", path.display())).because(error))??;
+                Ok(Text { folder: path.parent().map(PathBuf::from), ..text(bytes, path.display().to_string())? })
             }
             Self::Stdio => {
                 let read = tokio::task::spawn_blocking(move || read_all(std::io::stdin().lock(), limit));
@@ -132,6 +159,27 @@ impl Source {
         }
     }
 
+    /// Makes sure, as far as that can be told beforehand, that a document can be written: better now than after an hour of tests.
+    ///
+    /// # Errors
+    /// As [`Source::write`].
+    pub async fn ready(&self, artefact: Artefact<'_>, target: &Target) -> Result<()> {
+        match self {
+            Self::File(path) => files::can_write(path),
+            Self::Stdio => Ok(()),
+            Self::Web(_) => Err(self.not_written()),
+            Self::ConfigMap { namespace, name } => {
+                let doing = || format!("write {self}");
+                let cluster = Cluster::connect(target).await.with_context(doing)?;
+                config_map::ready(&cluster, namespace, name, &artefact).await.with_context(doing)
+            }
+        }
+    }
+
+    fn not_written(&self) -> Error {
+        Error::usage(format!("{self} cannot be written to")).hint("write to a file, `-` or cm://NAMESPACE/NAME, and upload it from there")
+    }
+
     /// Writes a document: a file whole or not at all, `-` to standard output, a ConfigMap created or changed.
     ///
     /// # Errors
@@ -144,8 +192,7 @@ impl Source {
                 ui.artefact(artefact.text);
                 Ok(())
             }
-            Self::Web(_) => Err(Error::usage(format!("{self} cannot be written to"))
-                .hint("write to a file, `-` or cm://NAMESPACE/NAME, and upload it from there")),
+            Self::Web(_) => Err(self.not_written()),
             Self::ConfigMap { namespace, name } => {
                 let doing = || format!("write {self}");
                 // Before the cluster is asked for anything: it would refuse, and say less.
@@ -239,11 +286,22 @@ mod tests {
         let web: Source = "https://example.com/s.yaml".parse().expect("an address");
         let artefact = Artefact { text: "x", stem: "snapshot", format: "yaml" };
         assert_eq!(web.write(artefact, &Target::default(), &ui()).await.expect_err("refused").kind(), Kind::Usage);
+        assert_eq!(web.ready(artefact, &Target::default()).await.expect_err("refused").kind(), Kind::Usage);
+        assert!(target("https://example.com/s.yaml").expect_err("refused beforehand").contains("cannot be written to"));
+        assert_eq!(target("-"), Ok(Source::Stdio));
         let large = "x".repeat(limits::CONFIG_MAP_BYTES);
         let map: Source = "cm://a/b".parse().expect("a name");
         let error = map.write(Artefact { text: &large, ..artefact }, &Target::default(), &ui()).await.expect_err("too large");
         assert_eq!(error.kind(), Kind::Usage);
         assert!(error.chain().contains("1048576 bytes") && error.hints()[0].contains("file"), "{}", error.chain());
+    }
+
+    #[test]
+    fn standard_input_is_one_document() {
+        let (input, file) = (Source::Stdio, Source::File("x".into()));
+        let error = one_standard_input(&[("--recipe", Some(&input)), ("--criteria", None), ("--snapshot", Some(&input))]);
+        assert!(error.expect_err("two").chain().starts_with("--recipe and --snapshot"));
+        one_standard_input(&[("--recipe", Some(&input)), ("--snapshot", Some(&file))]).expect("one");
     }
 
     #[test]

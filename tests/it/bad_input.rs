@@ -69,6 +69,7 @@ fn without_a_cluster(kubeconfig: &str, more: &[&str], codes: &[i32], words: &[&s
     let bin = Bin::within(folder.path()).args(["run", "conformance", "--kubeconfig", "config", "--out", "out"]).args(more);
     let ran = bin.ends();
     assert!(codes.contains(&ran.code), "exit {}: {}", ran.code, ran.stderr);
+    assert!(!ran.stderr.contains("ERROR"), "a library's log is no message: {}", ran.stderr);
     for word in words {
         assert!(ran.stderr.contains(word), "`{word}` is not in: {}", ran.stderr);
     }
@@ -93,6 +94,13 @@ fn a_kubeconfig_that_leads_nowhere_is_told_from_a_server_that_does_not_answer() 
     without_a_cluster(&config("http://127.0.0.1:1"), &["--context", "there"], &[2], &["`there`", "it has: here"]);
     let closed = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
     without_a_cluster(&config(&format!("http://{closed}")), &[], &[6], &[&closed.to_string(), "context here"]);
+    // As kubectl does: of several files, those that are not there are passed over.
+    let folder = tempfile::tempdir().expect("a directory");
+    std::fs::write(folder.path().join("config"), config(&format!("http://{closed}"))).expect("is written");
+    for (names, code) in [("missing:config:also-missing", 6), ("missing:also-missing", 2)] {
+        let ran = Bin::within(folder.path()).args(["snapshot"]).env("KUBECONFIG", names).exits(code);
+        assert!(ran.stderr.contains(if code == 6 { "context here" } else { "no kubeconfig missing" }), "{}", ran.stderr);
+    }
     // It takes connections, and says nothing.
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = silent.local_addr().expect("an address").to_string();

@@ -62,7 +62,9 @@ async fn maps_of_others_are_read_and_not_overwritten_and_what_is_in_the_way_is_n
     let map = source("cm://default/aicr-snapshot");
     assert_eq!(map.read(1000, &target).await.expect("is there").text, "theirs");
     let error = map.write(artefact("ours", "yaml"), &target, &ui).await.expect_err("is theirs");
-    assert_eq!(error.kind(), Kind::Conflict);
+    assert_eq!(error.kind(), Kind::Usage);
+    let beforehand = map.ready(artefact("", "yaml"), &target).await.expect_err("is theirs, which is told before the work");
+    assert_eq!(beforehand.kind(), Kind::Usage);
     assert!(error.hints().iter().any(|hint| hint.contains("kubectl delete configmap aicr-snapshot")), "{:?}", error.hints());
     assert_eq!(cluster.get(&["configmap", "aicr-snapshot"])["data"]["snapshot.yaml"], "theirs");
 
@@ -73,11 +75,16 @@ async fn maps_of_others_are_read_and_not_overwritten_and_what_is_in_the_way_is_n
     let error = source("cm://nowhere/x").write(artefact("x", "yaml"), &target, &ui).await.expect_err("no such namespace");
     assert!(error.hints().iter().any(|hint| hint == "kubectl create namespace nowhere"), "{:?}", error.hints());
 
+    let error = source("cm://nowhere/x").ready(artefact("", "yaml"), &target).await.expect_err("no such namespace");
+    assert!(error.hints().iter().any(|hint| hint == "kubectl create namespace nowhere"), "{:?}", error.hints());
+    source("cm://default/new").ready(artefact("", "yaml"), &target).await.expect("can be made, and is not yet");
+
     let blind = Target { kubeconfig: Some(cluster.kubeconfig_without("get", "configmaps")), context: None };
     assert_eq!(map.read(1000, &blind).await.expect_err("may not").kind(), Kind::Denied);
     let idle = Target { kubeconfig: Some(cluster.kubeconfig_without("patch", "configmaps")), context: None };
     let error = source("cm://default/new").write(artefact("x", "yaml"), &idle, &ui).await.expect_err("may not");
     assert_eq!(error.kind(), Kind::Denied);
+    assert_eq!(source("cm://default/new").ready(artefact("", "yaml"), &idle).await.expect_err("may not").kind(), Kind::Denied);
     assert!(error.hints().iter().any(|hint| hint.contains("create and patch on configmaps")), "{:?}", error.hints());
     let all: Value = cluster.get(&["configmaps", "-n", "default"]);
     assert!(!all.to_string().contains("\"new\""));

@@ -322,9 +322,21 @@ async fn evidence_is_written_where_it_is_wanted_and_never_over_something_else() 
 async fn what_users_say_about_pods_reaches_the_pods() {
     let cluster = lease().await;
     let place = Place::new(&cluster, &recipe(&[HOLDS], &["dra-support"]));
-    let (report, _) = place.report(&["--behavioral-tests", "--node-selector", "no-such=label"], 1);
+    let about =
+        ["--toleration", "dedicated=gpu:NoSchedule", "--image-mirror", "registry.k8s.io=mirror.example/k8s", "--image-pull-secret", "ours"];
+    let left = ["--no-cleanup", "--lease-seconds", "2"];
+    let (report, _) = place.report(&[&["--behavioral-tests", "--node-selector", "no-such=label"], &about[..], &left].concat(), 1);
     let message = test(&report, "dra-support")["message"].as_str().expect("text").to_owned();
     assert!(message.contains("node affinity/selector") || message.contains("node(s) didn't match"), "{message}");
+    let pod = &cluster.get(&["pods", "-A", "-l", "app.kubernetes.io/managed-by=seatrial"])["items"][0]["spec"];
+    assert_eq!((&pod["nodeSelector"]["no-such"], &pod["imagePullSecrets"][0]["name"]), (&"label".into(), &"ours".into()), "{pod}");
+    assert!(pod["tolerations"].to_string().contains("dedicated"), "{pod}");
+    let image = pod["containers"][0]["image"].as_str().expect("text");
+    assert!(image.starts_with("mirror.example/k8s/"), "{image}");
+    crate::support::eventually("clean-up after the Lease has expired", Duration::from_secs(30), || {
+        Bin::within(place.folder.path()).args(["cleanup", "--kubeconfig"]).args([&place.kubeconfig]).exits(0);
+        (cluster.left() == "").then_some(())
+    });
     std::fs::write(place.path("pod.yaml"), "priorityClassName: no-such-class\n").expect("is written");
     let ran = place.validate(&["--behavioral-tests", "--pod-template", "pod.yaml"]).ends();
     assert!(ran.code != 0 && format!("{}{}", ran.stdout, ran.stderr).contains("no-such-class"), "{} {}", ran.stdout, ran.stderr);
