@@ -5,6 +5,7 @@ use std::fs::{DirBuilder, File};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -21,12 +22,14 @@ const PARTIAL: &str = ".partial-";
 pub(super) struct Blobs {
     folder: PathBuf,
     remarks: Mutex<BTreeSet<String>>,
+    /// Bytes that were kept since the folder was last looked through; at first more than any.
+    since: AtomicU64,
 }
 
 impl Blobs {
     /// A folder, which need not be there yet.
     pub(super) fn new(folder: PathBuf) -> Self {
-        Self { folder, remarks: Mutex::default() }
+        Self { folder, remarks: Mutex::default(), since: AtomicU64::new(u64::MAX / 2) }
     }
 
     /// What somebody should know: entries that were not what their names say.
@@ -70,7 +73,7 @@ impl Blobs {
     pub(super) fn keep(&self, digest: &Digest, bytes: &[u8]) {
         if let Some(mut partial) = self.partial() {
             match partial.write_all(bytes) {
-                Ok(()) => self.finish(partial, digest),
+                Ok(()) => self.finish(partial, digest, bytes.len() as u64),
                 Err(error) => tracing::debug!("{digest} is not kept: {error}"),
             }
         }
@@ -84,14 +87,23 @@ impl Blobs {
     }
 
     /// Gives a blob that is written its name: whoever looks sees all of it or none.
-    pub(super) fn finish(&self, partial: NamedTempFile, digest: &Digest) {
-        if let Err(error) = partial.persist(self.path(digest)) {
-            tracing::debug!("{digest} is not kept: {error}");
+    pub(super) fn finish(&self, partial: NamedTempFile, digest: &Digest, size: u64) {
+        match partial.persist(self.path(digest)) {
+            Ok(_) => drop(self.since.fetch_add(size, Ordering::Relaxed)),
+            Err(error) => tracing::debug!("{digest} is not kept: {error}"),
+        }
+    }
+
+    /// Keeps the folder within a limit. It is looked through when something was kept for the first time, and now and then after that.
+    pub(super) fn bound(&self, limit: u64) {
+        if self.since.load(Ordering::Relaxed) >= limit / 8 {
+            self.since.store(0, Ordering::Relaxed);
+            self.trim(limit);
         }
     }
 
     /// Removes what was not used for longest, until the folder is well within its limit, and what killed processes left half written.
-    pub(super) fn trim(&self, limit: u64) {
+    fn trim(&self, limit: u64) {
         let Ok(entries) = std::fs::read_dir(&self.folder) else { return };
         let mut blobs = Vec::new();
         for entry in entries.flatten() {
@@ -202,6 +214,17 @@ mod tests {
         blobs.trim(399);
         assert_eq!(left(), [true, false, false, true]);
         assert!(writing.path().exists());
+        // A process looks at once, and then when it has kept an eighth.
+        let blobs = Blobs::new(folder.path().to_owned());
+        blobs.bound(160);
+        assert_eq!(left(), [true, false, false, false]);
+        for digest in &digests[1..] {
+            blobs.keep(digest, &[digests.iter().position(|one| one == digest).expect("is one of them") as u8; 100]);
+        }
+        blobs.bound(2_408);
+        assert_eq!(left(), [true; 4], "300 are less than an eighth");
+        blobs.bound(300);
+        assert_eq!(left().iter().filter(|there| **there).count(), 2);
     }
 
     #[test]

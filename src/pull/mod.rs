@@ -49,7 +49,7 @@ async fn contents(registry: &Registry, digest: &Digest, kept: Option<&Blobs>) ->
     let looks: Vec<_> = layers.into_iter().map(|layer| look(registry, layer, kept)).collect();
     let got: Vec<Option<(String, Vec<u8>)>> = stream::iter(looks).buffered(PARALLEL).try_collect().await?;
     if let Some(kept) = kept {
-        kept.trim(limits::CACHE_BYTES);
+        kept.bound(limits::CACHE_BYTES);
     }
     Ok(Contents::compared(got.into_iter().flatten().collect(), sums))
 }
@@ -76,7 +76,7 @@ async fn look(registry: &Registry, layer: oci::Layer, kept: Option<&Blobs>) -> R
             Err(error) if Error::kind(&error) == Kind::Io => tracing::debug!("{}", error.chain()),
             got => {
                 got?;
-                kept.finish(partial, &digest);
+                kept.finish(partial, &digest, size);
                 return Ok(None);
             }
         }

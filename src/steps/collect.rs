@@ -8,12 +8,15 @@ use serde_json::Value;
 use crate::error::{Context, Error, Result};
 use crate::evidence::redaction::Policy;
 use crate::evidence::{Bundle, Inputs as BundleInputs, Redaction, directory};
+use crate::progress::transfer::Transfer;
 use crate::publish::{self, Target};
 use crate::recipe::API_VERSION;
+use crate::registry::{self, Meter, Reference};
 use crate::results::{Counts, Outcome, RecipeRef, Report, Scope};
 use crate::sign::Signer;
 use crate::snapshot::Hardware;
 use crate::steps::{Fact, Inputs, Publishing, RunFacts, State, Step, StepCx, no_gpus, no_tests};
+use crate::ui::Ui;
 use crate::{files, limits};
 
 /// The key of a run's pseudonyms, in its directory.
@@ -50,12 +53,13 @@ async fn run(cx: &StepCx<'_>) -> Result<Outcome> {
     match (&publishing.signing, &publishing.push) {
         (Some(signing), Some(reference)) => {
             cx.ui.waiting(&format!("{reference} to take the bundle and its signature"));
-            let published = publish::publish(&folder, &Signer::new(signing)?.asking(cx.ui), &target(publishing, reference)?).await?;
+            let signer = Signer::new(signing)?.asking(cx.ui);
+            let published = publish::publish(&folder, &signer, &target(cx.ui, publishing, reference)?).await?;
             words.extend(["pushed".to_owned(), "signed".to_owned(), format!("pointer {}", published.pointer.display())]);
         }
         (None, Some(reference)) => {
             cx.ui.waiting(&format!("{reference} to take the bundle"));
-            let published = publish::publish_unsigned(&folder, &target(publishing, reference)?).await?;
+            let published = publish::publish_unsigned(&folder, &target(cx.ui, publishing, reference)?).await?;
             words.extend(["pushed".to_owned(), "not signed yet".to_owned(), format!("pointer {}", published.pointer.display())]);
         }
         (Some(signing), None) => {
@@ -69,8 +73,12 @@ async fn run(cx: &StepCx<'_>) -> Result<Outcome> {
     Ok(Outcome::pass(words.join(" · ")).seen("files", files, count).asserted(count, count))
 }
 
-fn target(publishing: &Publishing, reference: &str) -> Result<Target> {
-    let target = Target::new(reference.parse()?, publishing.registry.clone(), publishing.pointers.clone());
+fn target(ui: &Ui, publishing: &Publishing, reference: &str) -> Result<Target> {
+    let reference: Reference = reference.parse()?;
+    let transfer = Transfer::new(ui, format!("{} to take the evidence", reference.repository));
+    let meter = Meter::new(move |moved| transfer.moved(moved.done, moved.total));
+    let registry = registry::Options { meter, ..publishing.registry.clone() };
+    let target = Target::new(reference, registry, publishing.pointers.clone());
     Ok(Target { move_tag: publishing.move_tag, ..target })
 }
 

@@ -201,3 +201,28 @@ async fn memory_does_not_grow_with_artifacts_wherever_they_are() {
         assert!(ran.peak < MEMORY, "{args:?} took {} MiB", ran.peak >> 20);
     }
 }
+
+#[tokio::test]
+async fn on_a_terminal_who_waits_sees_how_far_it_has_come_and_in_a_log_nothing_of_what_is_soon_done() {
+    let mut files: Files = Sample::good().bundle().files().clone();
+    files.remove(MANIFEST);
+    files.insert("artifacts/large.jsonl".to_owned(), vec![b'x'; LARGE]);
+    let Some(remote) = Remote::of(Signed::forged(files)).await else { return };
+    let pointer = remote.pointer();
+    let program = env!("CARGO_BIN_EXE_seatrial");
+    let unpack = |to: &str| format!("exec {program} evidence unpack {pointer} --plain-http -o {to}");
+    let run = |command: &mut Command| {
+        command.env_clear().env("PATH", "/usr/bin:/bin").env("TERM", "xterm").env("DOCKER_CONFIG", "/nonexistent");
+        let output = command.current_dir(remote.signed.root()).output().expect("it starts");
+        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{said}");
+        said
+    };
+    // Part of every Debian: a terminal for a program that has none.
+    let said = run(Command::new("script").args(["-qec", &unpack("a"), "/dev/null"]));
+    assert!(said.contains("MiB of 97 MiB"), "{said}");
+    let began = std::time::Instant::now();
+    let said = run(Command::new("sh").args(["-c", &unpack("b")]));
+    // On a machine that is so slow, a line now and then is right.
+    assert!(!said.contains("MiB of") || began.elapsed() > Duration::from_secs(10), "{said}");
+}

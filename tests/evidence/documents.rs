@@ -1,13 +1,14 @@
 //! Schemas and the examples in the documentation are made from the code, and are what real documents look like.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use schemars::{JsonSchema, schema_for};
 use serde_json::Value;
 
 use seatrial::digest::canonical_json;
 use seatrial::evidence::redaction::Policy;
-use seatrial::evidence::{Evidence, Manifest, Pointer};
+use seatrial::evidence::{Bundle, Evidence, Manifest, Pointer, directory};
 use seatrial::plan::{self, Plan};
 use seatrial::policy::explain::PolicyExplanation;
 use seatrial::policy::{Document, form};
@@ -161,6 +162,17 @@ fn every_reason_is_documented_with_its_exit_code() {
     assert!(unknown.is_empty(), "docs/threat-model.md names reasons that are none: {unknown:?}");
 }
 
+/// What `evidence show` says of a bundle, with the command.
+fn shown(bundle: &Bundle) -> String {
+    let folder = tempfile::tempdir().expect("a directory");
+    directory::write(bundle, &folder.path().join("out/bundle")).expect("is written");
+    let command = ["evidence", "show", "out/bundle"];
+    let output = Command::new(env!("CARGO_BIN_EXE_seatrial")).env_clear().args(command).current_dir(folder.path()).output();
+    let output = output.expect("the program starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    format!("$ seatrial {}\n{}", command.join(" "), String::from_utf8(output.stdout).expect("text"))
+}
+
 /// The examples in the documentation: between `<!-- sample NAME -->` and the end of the fence that follows.
 #[tokio::test]
 async fn the_documentation_shows_documents_as_they_are() {
@@ -180,6 +192,7 @@ async fn the_documentation_shows_documents_as_they_are() {
     samples.push(("statement", "json", pretty(&bundle.statement().expect("a statement"))));
     samples.push(("artifact manifest", "json", pretty(&bundle.artifact().expect("a manifest").bytes)));
     samples.push(("pointer", "yaml", pointer_to(&bundle).to_yaml().expect("YAML")));
+    samples.push(("show", "console", shown(&bundle)));
     for (name, language, content) in samples {
         let marker = format!("<!-- sample {name} -->\n");
         let start = text.find(&marker).unwrap_or_else(|| panic!("{path} has no sample {name}")) + marker.len();

@@ -7,8 +7,11 @@ use assert_cmd::Command;
 use serde_json::{Value, json};
 
 use seatrial::digest::Digest;
+use seatrial::publish::{Target, publish};
+use seatrial::registry::Options;
 use seatrial::results::Outcome;
 
+use crate::registry_server::{Flavour, RegistryServer};
 use crate::sample::{Sample, Signed, pointer_to};
 
 fn seatrial(arguments: &[&str]) -> Output {
@@ -126,6 +129,47 @@ fn diff_tells_verdicts_numbers_and_what_else_is_another() {
     let third = sample.signed();
     let found = json_of(&["diff", &a, &third.bundle().display().to_string(), "-t", "json"]);
     assert_eq!(found["recipe"], json!(["-   vendor: simulated", "+   vendor: nvidia"]));
+}
+
+#[tokio::test]
+async fn show_and_diff_take_layouts_and_references_as_they_take_directories() {
+    let signed = Sample::good().signed();
+    let (folder, packed) = (signed.bundle().display().to_string(), |name: &str| signed.root().join(name).display().to_string());
+    let mut inputs = Vec::new();
+    for name in ["evidence.tar", "layout"] {
+        let output = seatrial(&["pack", &folder, "-o", &packed(name)]);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        inputs.push(packed(name));
+    }
+    if let Some(server) = RegistryServer::start(Flavour::Native) {
+        let options = Options { plain_http: true, docker_config: Some("/nonexistent".into()), ..Options::default() };
+        let reference = format!("{}/team/evidence", server.address).parse().expect("a name");
+        let target = Target::new(reference, options, signed.root().join("evidence"));
+        let published = publish(&signed.bundle(), &signed.signer, &target).await.expect("is published");
+        inputs.push(format!("oci://{}@{}", target.repository, published.digest));
+        compare(&folder, &inputs);
+    } else {
+        compare(&folder, &inputs);
+    }
+    // A layout is held against its digests, too.
+    let blob = signed
+        .root()
+        .join("layout/blobs/sha256")
+        .join(Digest::of(&std::fs::read(signed.bundle().join("plan.json")).expect("is there")).hex());
+    std::fs::write(blob, "{}").expect("is written");
+    assert_eq!(seatrial(&["show", &packed("layout")]).status.code(), Some(21));
+    assert_eq!(seatrial(&["diff", &folder, &packed("layout")]).status.code(), Some(21));
+}
+
+/// The same is said of a bundle wherever it is.
+#[track_caller]
+fn compare(folder: &str, inputs: &[String]) {
+    let expected = json_of(&["show", folder, "-t", "json"]);
+    for input in inputs {
+        assert_eq!(json_of(&["show", "--plain-http", input, "-t", "json"]), expected, "{input}");
+        assert_shows(&seatrial(&["diff", "--plain-http", folder, input]), &["no difference"]);
+        assert_shows(&seatrial(&["diff", "--plain-http", input, folder]), &["no difference"]);
+    }
 }
 
 #[test]
