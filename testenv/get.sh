@@ -26,6 +26,7 @@ component_of() {
     kwok | kwokctl) echo kwok ;;
     oci-registry) echo registry ;;
     fulcio | rekor-server | timestamp-server | sigstore-stack) echo sigstore ;;
+    rekor-server-v1 | trillian-memory) echo rekor-v1 ;;
     oras | docker-registry) echo debian ;;
     cosign) echo cosign ;;
     act | actionlint) echo actions ;;
@@ -92,6 +93,10 @@ build_sigstore() {
   go_build "$1/rekor-server" -ldflags "-s -w" github.com/sigstore/rekor-tiles/v2/cmd/rekor-server/posix
   go_build "$1/sigstore-stack" -ldflags "-s -w" .
 }
+# The first version of Rekor, which the public-good instance still has, and the log behind it.
+build_rekor-v1() {
+  go_build "$1/rekor-server-v1" -ldflags "-s -w" github.com/sigstore/rekor/cmd/rekor-server
+  go_build "$1/trillian-memory" -ldflags "-s -w" .
 # act runs GitHub's workflows on this machine; actionlint reads them.
 build_actions() { go_build "$1/" -ldflags "-s -w" github.com/nektos/act github.com/rhysd/actionlint/cmd/actionlint; }
 build_github() { go_build "$1/github-fake" -ldflags "-s -w" .; }
