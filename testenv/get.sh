@@ -97,6 +97,7 @@ build_sigstore() {
 build_rekor-v1() {
   go_build "$1/rekor-server-v1" -ldflags "-s -w" github.com/sigstore/rekor/cmd/rekor-server
   go_build "$1/trillian-memory" -ldflags "-s -w" .
+}
 # act runs GitHub's workflows on this machine; actionlint reads them.
 build_actions() { go_build "$1/" -ldflags "-s -w" github.com/nektos/act github.com/rhysd/actionlint/cmd/actionlint; }
 build_github() { go_build "$1/github-fake" -ldflags "-s -w" .; }

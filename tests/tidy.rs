@@ -490,16 +490,11 @@ fn has_word(line: &str, name: &str) -> bool {
 fn the_reader_of_sources_is_not_fooled() {
     let source = "use crate::{a, b::{c, d}, e};\n// crate::f\nlet x = \"crate::g \\\" crate::h\";\nlet y = r#\"crate::i\"#;\nlet z = '\"'; crate::j::k();\n$crate::l;";
     let used: Vec<(usize, String)> = used_modules(&code(source));
-    let names = [(1, "a"), (1, "b"), (1, "e"), (5, "j")].map(|(line, name)| (line, name.to_owned()));
-    assert_eq!(used, names);
+    assert_eq!(used, [(1, "a"), (1, "b"), (1, "e"), (5, "j")].map(|(line, name)| (line, name.to_owned())));
     assert!(is_pinned("actions/checkout@de0fac2e4500dabe0009e67214ff5f5447ce83dd # v6.0.2"));
     assert!(!is_pinned("actions/checkout@v6 # v6") && !is_pinned("actions/checkout@de0fac2e4500dabe0009e67214ff5f5447ce83dd"));
     assert_eq!(injections(&["  - run: |", "      echo ${{ x }}", "    env: {A: \"${{ y }}\"}", "  - run: a ${{ z }}"]), [2, 4]);
     assert!(begins_word("cd ") && begins_word("A=") && begins_word("x(\"") && !begins_word("cp \"$apt\"") && !begins_word("a/b"));
-    let folders = BTreeSet::from(["src"]);
-    let named: Vec<String> = paths_in("see `src/a.rs`, `src/<x>.rs`, [b](../b.md#c) and [d](https://e)", "docs/x.md", &folders)
-        .into_iter()
-        .map(|(path, _)| path)
-        .collect();
-    assert_eq!(named, ["src/a.rs", "../b.md"]);
+    let named = paths_in("see `src/a.rs`, `src/<x>.rs`, [b](../b.md#c) and [d](https://e)", "docs/x.md", &BTreeSet::from(["src"]));
+    assert_eq!(named.iter().map(|(path, _)| path.as_str()).collect::<Vec<_>>(), ["src/a.rs", "../b.md"]);
 }
