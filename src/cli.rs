@@ -42,6 +42,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Parser, Subcommand};
 
 use crate::error::Result;
@@ -76,7 +77,7 @@ pub struct Global {
     #[arg(long, global = true, env = "SEATRIAL_KUBECONFIG", value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
     /// The kubeconfig context; its current context otherwise.
-    #[arg(long, global = true, env = "SEATRIAL_CONTEXT", value_name = "NAME")]
+    #[arg(long, global = true, env = "SEATRIAL_CONTEXT", value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub context: Option<String>,
     /// The file of settings; otherwise the nearest seatrial.yaml, from the working directory upwards.
     #[arg(long, global = true, env = crate::config::VARIABLE, value_name = "FILE")]

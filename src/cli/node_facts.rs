@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use clap::builder::NonEmptyStringValueParser;
 use jiff::Timestamp;
 
 use crate::cli::pods::PodArgs;
@@ -114,7 +115,7 @@ pub struct Flags {
     #[command(flatten)]
     asked: Asked,
     /// Create these pods in this namespace, which an administrator made; in one of their own otherwise.
-    #[arg(long, value_name = "NAME", requires = "node_facts")]
+    #[arg(long, value_name = "NAME", requires = "node_facts", value_parser = NonEmptyStringValueParser::new())]
     namespace: Option<String>,
     /// How many seconds the Lease lives without being renewed.
     #[arg(long, value_name = "SECONDS", default_value_t = limits::LEASE.as_secs(), hide = true)]

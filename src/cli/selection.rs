@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 
 use crate::cli::node_facts::Asked;
 use crate::cli::pods::PodArgs;
@@ -36,7 +37,7 @@ pub struct Selection {
     #[arg(long, value_name = "MINUTES", env = "SEATRIAL_BUDGET")]
     pub budget: Option<u64>,
     /// A namespace that an administrator made for us; otherwise each run makes and removes one of its own.
-    #[arg(long, value_name = "NAME", env = "SEATRIAL_NAMESPACE")]
+    #[arg(long, value_name = "NAME", env = "SEATRIAL_NAMESPACE", value_parser = NonEmptyStringValueParser::new())]
     pub namespace: Option<String>,
     /// How many seconds set-up waits for the cluster to settle.
     #[arg(long, value_name = "SECONDS", default_value_t = 60, env = "SEATRIAL_SETTLE")]

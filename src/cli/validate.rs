@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum;
+use clap::builder::NonEmptyStringValueParser;
 
 use crate::cli::node_facts::Asked;
 use crate::cli::pods::PodArgs;
@@ -63,7 +64,7 @@ pub struct Args {
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, hide = true)]
     fail_on_error: bool,
     /// The namespace for what we create; otherwise one of our own is made and removed.
-    #[arg(short, long, env = "SEATRIAL_NAMESPACE", value_name = "NAME")]
+    #[arg(short, long, env = "SEATRIAL_NAMESPACE", value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     namespace: Option<String>,
     #[command(flatten)]
     asked: Asked,

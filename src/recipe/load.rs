@@ -277,6 +277,11 @@ pub(super) fn file(data: Option<&Path>, path: &str) -> Result<Option<String>> {
 }
 
 fn health_file(file: &str, origin: &Origin<'_>) -> Result<String> {
+    // A recipe may come from anybody: it names what came with it, and nothing else of this machine.
+    if !Path::new(file).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
+        return Err(Error::usage(format!("{}: health file {} does not lie beside the recipe", origin.name, printable(file)))
+            .hint("the path is relative to the recipe file, without `..`"));
+    }
     let text = match origin.folder {
         Some(folder) if folder.join(file).exists() => Some(files::read_text(&folder.join(file), limits::DOCUMENT_BYTES)?),
         _ => self::file(origin.data, file)?,
@@ -353,6 +358,8 @@ mod tests {
             ("  health: [health/sim/nodes.yaml, health/sim/nodes.yaml]", "health.health/sim/nodes.yaml is stated twice"),
             ("  health: [{flie: x}]", "r.yaml:7:13: unknown field `flie`"),
             ("  health: [nowhere.yaml]", "there is no health file nowhere.yaml"),
+            ("  health: [/etc/hostname]", "/etc/hostname does not lie beside the recipe"),
+            ("  health: [health/../../x.yaml]", "does not lie beside the recipe"),
             ("  health: [{file: x.yaml, test: hello}]", "x.yaml:1:1"),
             ("  thresholds: [{id: x, value: '>= fast'}]", "`>= fast` is not an operator and a number"),
             ("  expect: [{apiVersion: v1, kind: Pod, name: a, version: new}]", "version `new` of a is no range"),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::error::{Error, Result};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Hardware, Snapshot};
 use crate::ui::printable;
 
 /// Makes sure that a snapshot is of the cluster that was just looked at: by the cluster's id, or, where a snapshot of another tool
@@ -13,6 +13,9 @@ use crate::ui::printable;
 /// A usage error if it is of another cluster, or if that cannot be told.
 pub fn same_cluster(given: &Snapshot, now: &Snapshot) -> Result<()> {
     let hint = "take a snapshot of this cluster, or judge the constraints alone with --no-cluster";
+    if (given.cluster.hardware, now.cluster.hardware) == (Hardware::Real, Hardware::Simulated) {
+        return Err(Error::usage("the snapshot shows real hardware, and this cluster is simulated").hint(hint));
+    }
     if let (Some(given), Some(now)) = (given.cluster.id.value(), now.cluster.id.value()) {
         if given == now {
             return Ok(());

@@ -9,14 +9,33 @@ use crate::error::{Context, Error, Result, nearest};
 use crate::recipe::API_VERSION;
 use crate::snapshot::Snapshot;
 use crate::snapshot::foreign::{self, Spelt, Typed};
+use crate::ui::printable;
 use crate::{limits, yaml};
 
 /// Reads a snapshot from text on a thread of its own, so that signals are heard meanwhile.
 ///
 /// # Errors
-/// As [`read_text`].
+/// As [`read_text`], and if the snapshot says other hardware than its nodes show: a label is told from them, never from a file.
 pub async fn parse(text: String, name: String) -> Result<Snapshot> {
-    blocking(move || read_text(&text, &name)).await
+    blocking(move || {
+        let snapshot = read_text(&text, &name)?;
+        label_follows(&snapshot, &name)?;
+        Ok(snapshot)
+    })
+    .await
+}
+
+fn label_follows(snapshot: &Snapshot, name: &str) -> Result<()> {
+    let told = [("the cluster".to_owned(), snapshot.cluster.hardware, snapshot.derived_hardware())];
+    let nodes = snapshot.nodes.value().into_iter().flatten();
+    let nodes = nodes.map(|node| (format!("node {}", printable(&node.name)), node.hardware, node.derived_hardware()));
+    match told.into_iter().chain(nodes).find(|(_, told, derived)| told != derived) {
+        None => Ok(()),
+        Some((what, told, derived)) => {
+            let what = format!("{name}: {what} has {} hardware as the snapshot says, and {} by what it shows", told.word(), derived.word());
+            Err(Error::usage(what).hint("somebody changed it: take another"))
+        }
+    }
 }
 
 async fn blocking(work: impl FnOnce() -> Result<Snapshot> + Send + 'static) -> Result<Snapshot> {

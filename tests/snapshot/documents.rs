@@ -3,7 +3,7 @@
 use std::fs;
 
 use seatrial::error::Kind;
-use seatrial::snapshot::{Address, Snapshot, diff, export, read_text};
+use seatrial::snapshot::{Address, Hardware, Snapshot, diff, export, read_text, same_cluster};
 use serde_json::Value;
 
 use crate::{fixture, seatrial, text};
@@ -165,6 +165,43 @@ fn a_node_that_goes_and_a_taint_that_changes_are_seen() {
     assert!(drift.lines()[0].starts_with("nodes[n2]   - "), "{:?}", drift.lines());
     let drift = diff::diff(&ours("x", &["n1"]), &ours("y", &["n1"])).expect("is compared");
     assert_eq!(drift.changes.len(), 2, "{:?}", drift.changes);
+}
+
+#[test]
+fn hardware_is_what_nodes_show_and_not_what_a_file_says() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let said = |cluster: &str, node: &str, marks: &[&str]| {
+        let node = serde_json::json!({"name": "n1", "hardware": node, "marks": marks, "labels": {}, "unschedulable": false, "capacity": {},
+            "allocatable": {}, "conditions": {}, "versions": {"kubeletVersion": "v1"}, "gpus": {}, "taints": []});
+        let mut snapshot = Snapshot::without_cluster("x");
+        snapshot.nodes = serde_json::from_value(serde_json::json!({"value": [node]})).expect("nodes");
+        let mut text = serde_json::to_value(&snapshot).expect("JSON");
+        text["cluster"]["hardware"] = cluster.into();
+        fs::write(folder.path().join("s.json"), text.to_string()).expect("is written");
+        seatrial(folder.path(), &["snapshot", "show", "s.json"])
+    };
+    let kwok = ["label type=kwok"];
+    for (cluster, node, marks, says) in [
+        ("simulated", "simulated", &kwok[..], None),
+        ("unknown", "unknown", &[], None),
+        ("real", "simulated", &kwok, Some("the cluster has real hardware as the snapshot says, and simulated by what it shows")),
+        ("simulated", "real", &kwok, Some("node n1 has real hardware as the snapshot says")),
+        ("real", "real", &[], Some("and unknown by what it shows")),
+    ] {
+        let ran = said(cluster, node, marks);
+        assert_eq!(ran.status.code(), Some(if says.is_some() { 2 } else { 0 }), "{cluster} {node}: {}", text(&ran.stderr));
+        assert!(text(&ran.stderr).contains(says.unwrap_or_default()), "{}", text(&ran.stderr));
+    }
+    let hardware = |hardware| {
+        let mut snapshot = Snapshot::without_cluster("x");
+        snapshot.cluster.id = seatrial::snapshot::Reading::Value("a".to_owned());
+        snapshot.cluster.hardware = hardware;
+        snapshot
+    };
+    let (real, simulated) = (hardware(Hardware::Real), hardware(Hardware::Simulated));
+    assert!(same_cluster(&real, &simulated).expect_err("not this one").chain().contains("this cluster is simulated"));
+    same_cluster(&simulated, &simulated).expect("the same");
+    same_cluster(&real, &hardware(Hardware::Unknown)).expect("facts of nodes were asked for then, and not now");
 }
 
 #[test]

@@ -117,9 +117,9 @@ fn documents_come_through_pipes_but_only_one_through_standard_input() {
     assert_eq!(ran.status.code(), Some(2));
     assert!(text(&ran.stderr).contains("--recipe and --snapshot are both to be read from standard input"), "{}", text(&ran.stderr));
     pipe(&folder.path().join("idle"));
-    let ran = bash("$S validate --no-cluster -r idle -s s.yaml");
+    let ran = bash("$S validate --no-cluster -r ./idle -s s.yaml");
     assert_eq!(ran.status.code(), Some(2));
-    assert!(text(&ran.stderr).contains("idle is a pipe that brings nothing"), "{}", text(&ran.stderr));
+    assert!(text(&ran.stderr).contains("./idle is a pipe that brings nothing"), "{}", text(&ran.stderr));
 }
 
 #[test]
@@ -144,6 +144,10 @@ fn a_variable_that_is_set_to_nothing_is_not_set() {
     }
     let ran = command.args(JUDGE).output().expect("runs");
     assert_eq!(ran.status.code(), Some(0), "{}", text(&ran.stderr));
+    // A flag that is given nothing is a mistake.
+    for flag in ["--context=", "--namespace=", "--kubeconfig=", "--snapshot="] {
+        assert_eq!(seatrial(folder.path(), &[&JUDGE[..4], &[flag]].concat()).status.code(), Some(2), "{flag}");
+    }
 }
 
 #[test]
