@@ -11,6 +11,7 @@ mod evidence_list;
 mod evidence_show;
 mod evidence_verify;
 pub mod explain;
+pub mod gate;
 pub mod list;
 pub mod node_facts;
 pub mod look;
@@ -97,6 +98,7 @@ enum Command {
     Recipe(Box<recipe::Args>),
     /// Work with signed evidence: verify, publish, make keys.
     Evidence(evidence::Args),
+    Gate(Box<gate::Args>),
     Policy(policy::Args),
     Trust(trust::Args),
     /// Start, stop and load a simulated GPU cluster on this machine.
@@ -196,6 +198,7 @@ async fn exec(command: Option<Command>, cx: Cx) -> Result<Exit> {
         Command::Validate(args) => validate::exec(*args, cx).await,
         Command::Recipe(args) => recipe::exec(*args, cx).await,
         Command::Evidence(args) => evidence::exec(args, cx).await,
+        Command::Gate(args) => gate::exec(*args, cx).await,
         Command::Policy(args) => policy::exec(args, &cx),
         Command::Trust(args) => trust::exec(args, cx).await,
         Command::Sim(args) => sim::exec(args, cx).await,

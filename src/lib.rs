@@ -4,7 +4,7 @@
 //!              recipe ──┐
 //!  cluster ─► snapshot ──┼─► plan ─► steps ─► results ─► bundle ─► push ─► sign ─► pointer ─► (commit)
 //!                        │                                                            │
-//!  workflows/*.yaml ─────┘                        policy ─────────► verify ◄──────────┘
+//!  workflows/*.yaml ─────┘                        policy ─────────► verify ◄──────────┘ ─► gate
 //! ```
 //!
 //! Left of the bundle: talks to a cluster. Right of it: never does. ARCHITECTURE.md has the module table.
@@ -50,3 +50,5 @@ pub mod pull;
 pub mod publish;
 pub mod policy;
 pub mod verify;
+pub mod git;
+pub mod gate;

@@ -136,6 +136,31 @@ pub const REFERRER_PAGES: usize = 64;
 pub const MANIFEST_BYTES: u64 = 4 << 20;
 /// A Sigstore bundle; real ones have 5 to 20 KB.
 pub const SIGNATURE_BYTES: u64 = 10 << 20;
+/// What is kept in memory of a git repository's objects while two trees are compared.
+pub const GIT_CACHE_BYTES: usize = 4 << 20;
+/// The name of a ref, or an expression for a commit: git's own refs are file names.
+pub const GIT_NAME_BYTES: usize = 255;
+/// One directory of a git tree: 100,000 pointers in one folder are 11 MB.
+pub const GIT_TREE_BYTES: u64 = 32 << 20;
+/// Entries below one directory of a tree that the gate looks at: pointers of ten years, or recipe data, with their folders.
+pub const GATE_ENTRIES: usize = 100_000;
+/// Nesting of directories below it: pointers have two levels, health files of recipes three.
+pub const GATE_DEPTH: usize = 8;
+/// A path in the repository that is looked at.
+pub const GATE_PATH_BYTES: usize = 512;
+/// Pointers that one change may bring: a month of daily runs, side by side on six clusters.
+pub const GATE_POINTERS: usize = 200;
+/// Other changes under the directory of evidence that a report lists.
+pub const GATE_FILES: usize = 200;
+/// Recipe data of one tree, all files together; what ships has 100 KB.
+pub const GATE_DATA_BYTES: usize = 16 << 20;
+/// How long the gate may take to verify, all pointers of a change together, unless told otherwise.
+pub const GATE: Duration = Duration::from_secs(600);
+/// The longest that may be asked for.
+pub const GATE_LONGEST: Duration = Duration::from_secs(24 * 3600);
+/// Pointers of one recipe that are read from the tree to see whether they are about what it asks now; the newest names say nothing of
+/// time, so all are read, and more than these are told instead.
+pub const GATE_RECIPE_POINTERS: usize = 5000;
 /// Pointers verified at once: ten years of a daily run on 20 clusters.
 pub const POINTERS: usize = 100_000;
 /// Nesting of directories of pointers; ours have one level.

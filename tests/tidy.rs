@@ -50,11 +50,14 @@ const LAYERS: &[(&str, &str)] = &[
     ("publish", "digest error evidence files limits pull recipe registry sign"),
     ("policy", "digest error evidence files limits reason recipe snapshot yaml"),
     ("verify", "constraints digest error evidence exit files limits policy pull reason recipe registry results snapshot trust ui yaml"),
+    ("git", "error limits"),
+    ("gate", "digest error evidence exit files git limits policy reason recipe registry results snapshot trust verify yaml"),
 ];
 
 /// What must never be added to a line of [`LAYERS`], whatever else changes.
 const NEVER: &[(&str, &[&str])] = &[
     ("verify", &["cluster", "checks", "steps", "sign"]),
+    ("gate", &["cluster", "checks", "steps", "sign", "publish", "source"]),
     ("policy", &["cluster", "checks", "steps", "sign", "registry"]),
     ("evidence", &["cluster", "registry", "sign"]),
 ];
@@ -67,6 +70,7 @@ const CRATES: &[(&str, &[&str], &str)] = &[
     ("sigstore_types", &["src/evidence/sigstore/", "src/sign/", "src/trust/"], "the library changes often; few places know it"),
     ("sigstore_verify", &["src/evidence/sigstore/", "src/trust/"], "the library changes often; few places know it"),
     ("sigstore_oidc sigstore_rekor sigstore_sign sigstore_tsa", &["src/sign/"], "only signing talks to Sigstore's services"),
+    ("gix", &["src/git.rs"], "objects of a repository that nobody vouches for are read in one place, within limits"),
     ("hyper", &["src/sign/login/", "src/source/web_tests.rs"], "the one port that we listen on is a browser's way back"),
     ("oauth2 webbrowser", &["src/sign/login/"], "people log in in one place, where what comes back is judged"),
     ("reqwest", &["src/registry/", "src/sign/", "src/source/", "src/trust/update.rs"], "sockets are opened here and in `cluster` only"),

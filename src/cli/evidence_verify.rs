@@ -1,11 +1,13 @@
 //! `seatrial evidence verify`: one reference, or many pointers, against a policy.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::ValueEnum;
 use serde_json::json;
 
+use crate::checks;
 use crate::cli::registry::RegistryArgs;
 use crate::cli::{Cx, evidence_aicr};
 use crate::error::{Context, Error, Result};
@@ -141,12 +143,14 @@ pub(super) async fn exec(args: Verify, cx: &Cx) -> Result<Exit> {
         Some(recipe) => Some(Arc::new(cx.read_recipe(recipe).await?.recipe)),
         None => None,
     };
+    let checks: Arc<BTreeMap<String, u32>> = Arc::new(checks::ALL.iter().map(|check| (check.id.to_owned(), check.version)).collect());
     let registry = args.registry.options_shown(&cx.ui, "the registry to give the evidence");
     let cache = if args.no_cache { Cache::default() } else { Cache::of_user() };
     let request = |input: String| Request {
         root: root.clone(),
         cache: cache.clone(),
         recipe: recipe.clone(),
+        checks: recipe.as_ref().map(|_| checks.clone()),
         explain: args.explain,
         ..Request::new(input, expected.clone(), registry.clone())
     };

@@ -48,6 +48,35 @@ pub struct Document {
     /// Who may approve that evidence is removed or replaced, e.g. `@example/platform`.
     #[serde(default)]
     pub owners: Vec<String>,
+    /// What keeps a change from being merged, beside evidence that is not accepted.
+    #[serde(default)]
+    pub gate: GateForm,
+}
+
+/// What the gate makes of changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GateForm {
+    /// A change to a recipe that has no evidence.
+    #[serde(default)]
+    pub recipes_without_evidence: Weight,
+    /// A change to a recipe whose evidence is about what it asked earlier.
+    #[serde(default)]
+    pub drifted: Weight,
+    /// A change to this policy that none of the `owners` approved.
+    #[serde(default)]
+    pub policy_changes: Weight,
+}
+
+/// Whether something keeps a change from being merged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Weight {
+    /// It does.
+    #[default]
+    Block,
+    /// It is told, and nothing more.
+    Report,
 }
 
 /// The kind of the document.
@@ -247,16 +276,6 @@ fn one() -> usize {
     1
 }
 
-/// Reads a policy that may be used: one in which [`lint`] finds nothing that makes it unsafe.
-pub(super) fn read(path: &Path) -> Result<Policy> {
-    let (policy, findings) = read_with_findings(path)?;
-    match findings.into_iter().find(|finding| finding.error) {
-        None => Ok(policy),
-        Some(finding) => Err(Error::new(Kind::Schema, format!("{}: {}", policy.name, finding.message))
-            .hint(format!("seatrial policy lint {} shows all that is wrong with it", policy.name))),
-    }
-}
-
 /// Reads a policy and says what is wrong with it.
 ///
 /// # Errors
@@ -264,11 +283,38 @@ pub(super) fn read(path: &Path) -> Result<Policy> {
 pub fn read_with_findings(path: &Path) -> Result<(Policy, Vec<lint::Finding>)> {
     let name = path.display().to_string();
     let text = files::read_text(path, limits::DOCUMENT_BYTES).context("read the policy")?;
-    let document = parse(&text, &name)?;
     let folder = path.parent().unwrap_or(Path::new("."));
-    let policy = build(&document, &name, folder)?;
+    from_text(&text, &name, &|key| files::read_text(&folder.join(key), limits::DOCUMENT_BYTES).context("read a public key"))
+}
+
+/// Reads a policy from text and says what is wrong with it; `key` reads a key file by its path from the policy's directory.
+///
+/// # Errors
+/// As [`read_with_findings`].
+pub fn from_text(text: &str, name: &str, key: &dyn Fn(&Path) -> Result<String>) -> Result<(Policy, Vec<lint::Finding>)> {
+    let document = parse(text, name)?;
+    let policy = build(&document, name, key)?;
     let findings = lint::lint(&document, &policy, Timestamp::now());
     Ok((policy, findings))
+}
+
+/// A policy that may be used: one in which [`lint`] finds nothing that makes it unsafe.
+pub(super) fn usable((policy, findings): (Policy, Vec<lint::Finding>)) -> Result<Policy> {
+    match findings.into_iter().find(|finding| finding.error) {
+        None => Ok(policy),
+        Some(finding) => Err(Error::new(Kind::Schema, format!("{}: {}", policy.name, finding.message))
+            .hint(format!("seatrial policy lint {} shows all that is wrong with it", policy.name))),
+    }
+}
+
+/// The key files that a policy names.
+#[must_use]
+pub fn key_files(document: &Document) -> Vec<&Path> {
+    let files = document.signers.iter().filter_map(|signer| match &signer.subject {
+        SubjectForm::KeyFile(path) => Some(path.as_path()),
+        _ => None,
+    });
+    files.collect()
 }
 
 /// Reads a policy's text.
@@ -287,7 +333,7 @@ pub fn parse(text: &str, name: &str) -> Result<Document> {
     Ok(document)
 }
 
-fn build(document: &Document, name: &str, folder: &Path) -> Result<Policy> {
+fn build(document: &Document, name: &str, key: &dyn Fn(&Path) -> Result<String>) -> Result<Policy> {
     let entry = |signer: &SignerForm| -> Result<Entry> {
         let recipes = signer.recipes.iter().map(|recipe| Pattern::glob(recipe)).collect::<Result<_>>()?;
         Ok(Entry {
@@ -295,7 +341,7 @@ fn build(document: &Document, name: &str, folder: &Path) -> Result<Policy> {
             organisation: signer.organisation.clone().unwrap_or_else(|| signer.name.clone()),
             recipes: Some(recipes),
             expires: signer.expires,
-            who: who(&signer.subject, folder)?,
+            who: who(&signer.subject, key)?,
         })
     };
     let entry =
@@ -319,6 +365,7 @@ fn build(document: &Document, name: &str, folder: &Path) -> Result<Policy> {
         registries: document.registries.clone(),
         revoked: document.revoked.iter().map(revocation).collect(),
         owners: document.owners.clone(),
+        gate: document.gate,
     })
 }
 
@@ -348,7 +395,7 @@ pub fn age(text: &str) -> Result<SignedDuration> {
     if long.is_positive() { Ok(long) } else { Err(wrong()) }
 }
 
-fn who(subject: &SubjectForm, folder: &Path) -> Result<Who> {
+fn who(subject: &SubjectForm, key: &dyn Fn(&Path) -> Result<String>) -> Result<Who> {
     let anyone = |issuer: &str| -> Result<Certificates> {
         Ok(Certificates {
             issuer: Pattern::exact(issuer)?,
@@ -364,7 +411,7 @@ fn who(subject: &SubjectForm, folder: &Path) -> Result<Who> {
     let certificates = match subject {
         SubjectForm::Key(pem) => return PublicKey::from_pem(pem).map(Who::Key),
         SubjectForm::KeyFile(path) => {
-            let pem = files::read_text(&folder.join(path), limits::DOCUMENT_BYTES).context("read a public key")?;
+            let pem = key(path)?;
             return PublicKey::from_pem(&pem).map(Who::Key).with_context(|| format!("read the public key {}", path.display()));
         }
         SubjectForm::Github(github) => Certificates {

@@ -42,6 +42,9 @@ pub fn lint(document: &Document, policy: &Policy, now: Timestamp) -> Vec<Finding
             error(format!("registry `{}` {wrong}", listed.escape_debug()));
         }
     }
+    for owner in document.owners.iter().filter(|owner| !is_owner(owner)) {
+        error(format!("owner `{}` is nobody's name; write it as in @alice or @example/platform", owner.escape_debug()));
+    }
     for signer in &document.signers {
         for message in signer_errors(signer) {
             error(format!("signer `{}`: {message}", signer.name.escape_debug()));
@@ -189,6 +192,12 @@ fn same(one: &Who, other: &Who) -> (bool, bool) {
         }
         _ => (false, false),
     }
+}
+
+/// True for `@name` and `@organisation/team`; GitLab's groups may be nested.
+fn is_owner(name: &str) -> bool {
+    let part = |part: &str| !part.is_empty() && part.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_.".contains(letter));
+    name.strip_prefix('@').is_some_and(|name| name.split('/').all(part))
 }
 
 /// What is wrong with the name of a registry, or of a part of it.

@@ -14,7 +14,7 @@ use crate::digest::Digest;
 use crate::error::Result;
 use crate::evidence::PublicKey;
 use crate::snapshot::Hardware;
-pub use form::Document;
+pub use form::{Document, GateForm, Weight};
 pub use judge::{Judgement, Opinion, Vote};
 pub use pattern::Pattern;
 
@@ -44,6 +44,8 @@ pub struct Policy {
     pub revoked: Vec<Revocation>,
     /// Who may approve that evidence is removed or replaced.
     pub owners: Vec<String>,
+    /// What the gate makes of changes.
+    pub gate: GateForm,
 }
 
 /// Who may sign, for what, and until when.
@@ -173,6 +175,7 @@ impl Policy {
             registries: None,
             revoked: Vec::new(),
             owners: Vec::new(),
+            gate: GateForm::default(),
         }
     }
 
@@ -200,6 +203,14 @@ impl Policy {
     /// # Errors
     /// [`crate::error::Kind::Schema`] with line and column if it is not a policy; [`crate::error::Kind::Usage`] if it cannot be read.
     pub fn read(path: &std::path::Path) -> Result<Self> {
-        form::read(path)
+        form::usable(form::read_with_findings(path)?)
+    }
+
+    /// Reads a policy from text; `key` reads a key file by its path from the policy's directory.
+    ///
+    /// # Errors
+    /// As [`Policy::read`].
+    pub fn from_text(text: &str, name: &str, key: &dyn Fn(&std::path::Path) -> Result<String>) -> Result<Self> {
+        form::usable(form::from_text(text, name, key)?)
     }
 }

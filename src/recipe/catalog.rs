@@ -1,7 +1,7 @@
 //! Everything that recipes are made of: what ships, and what a directory of one's own replaces or adds.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::LazyLock;
 
 use crate::error::{Error, Result};
@@ -10,6 +10,7 @@ use crate::recipe::criteria::{Criteria, DIMENSIONS, Words};
 use crate::recipe::infer;
 use crate::recipe::load::{self, Document, LoadedRecipe, Origin};
 use crate::recipe::overlay::{Overlay, Part};
+use crate::recipe::own::Own;
 use crate::recipe::resolve::{self, Resolved};
 use crate::snapshot::Snapshot;
 use crate::ui::printable;
@@ -23,7 +24,7 @@ const OVERLAYS: &str = "overlays";
 pub struct Catalog {
     parts: Vec<Part>,
     recipes: BTreeMap<String, String>,
-    data: Option<PathBuf>,
+    own: Option<Own>,
 }
 
 static SHIPPED: LazyLock<Result<Catalog>> = LazyLock::new(|| Catalog::open(None));
@@ -42,6 +43,14 @@ impl Catalog {
     /// # Errors
     /// A usage error that names the file: one that cannot be read, a name used twice, a base that is not there or goes in a circle.
     pub fn open(data: Option<&Path>) -> Result<Self> {
+        Self::over(data.map(|folder| Own::Folder(folder.to_owned())))
+    }
+
+    /// What ships, with data of one's own over it.
+    ///
+    /// # Errors
+    /// As [`Catalog::open`].
+    pub fn over(own: Option<Own>) -> Result<Self> {
         let mut texts: BTreeMap<String, (String, String)> = BTreeMap::new();
         for path in data::overlay_files() {
             if let Some(text) = data::recipe_file(path) {
@@ -50,19 +59,22 @@ impl Catalog {
         }
         let mut recipes: BTreeMap<String, String> =
             data::recipe_names().into_iter().map(|name| (name.to_owned(), format!("{name}.yaml"))).collect();
-        if let Some(folder) = data {
-            let overlays = own_files(folder, OVERLAYS)?;
+        if let Some(own) = &own {
+            let overlays = own.documents(OVERLAYS)?;
             let mut any = !overlays.is_empty();
             for (path, text) in overlays {
-                texts.insert(path.clone(), (folder.join(&path).display().to_string(), text));
+                texts.insert(path.clone(), (own.place(&path), text));
             }
             // A directory of another tool holds other documents beside its overlays.
-            for (path, _) in own_files(folder, "")?.into_iter().filter(|(_, text)| load::is_recipe(text)) {
+            for (path, _) in own.documents("")?.into_iter().filter(|(_, text)| load::is_recipe(text)) {
                 any = true;
                 recipes.insert(path.trim_end_matches(".yaml").to_owned(), path);
             }
             // A wrong directory would change nothing, and nobody would see it.
-            if !any && !folder.join("health").is_dir() {
+            if let Own::Folder(folder) = own
+                && !any
+                && !folder.join("health").is_dir()
+            {
                 return Err(Error::usage(format!("{} holds no recipe data", folder.display()))
                     .hint("overlays lie in its folder `overlays`, health files in its folder `health`, complete recipes in itself"));
             }
@@ -71,7 +83,7 @@ impl Catalog {
         for (place, text) in texts.values() {
             parts.push(Part::of(overlay(text, place)?, place)?);
         }
-        let mut catalog = Self { parts: Vec::new(), recipes, data: data.map(Path::to_owned) };
+        let mut catalog = Self { parts: Vec::new(), recipes, own };
         catalog.set(parts)?;
         Ok(catalog)
     }
@@ -79,7 +91,7 @@ impl Catalog {
     /// These overlays alone, with the shipped files.
     #[cfg(test)]
     pub(super) fn of(parts: Vec<Part>) -> Result<Self> {
-        let mut catalog = Self { parts: Vec::new(), recipes: BTreeMap::new(), data: None };
+        let mut catalog = Self { parts: Vec::new(), recipes: BTreeMap::new(), own: None };
         catalog.set(parts)?;
         Ok(catalog)
     }
@@ -257,7 +269,7 @@ impl Catalog {
     /// # Errors
     /// A usage error that names file, line and column.
     pub fn from_text(&self, text: &str, name: &str, folder: Option<&Path>) -> Result<LoadedRecipe> {
-        self.complete(load::parse(text, name)?, &Origin { name, folder, data: self.data.as_deref() })
+        self.complete(load::parse(text, name)?, &Origin { name, folder, own: self.own.as_ref() })
     }
 
     /// Makes a recipe of a document of any kind, and reads its health tests.
@@ -285,7 +297,7 @@ impl Catalog {
     /// As [`Catalog::read`].
     pub fn load(&self, resolved: &Resolved) -> Result<LoadedRecipe> {
         let name = &resolved.recipe.metadata.name;
-        load::finish(resolved.recipe.clone(), Vec::new(), &Origin { name, folder: None, data: self.data.as_deref() })
+        load::finish(resolved.recipe.clone(), Vec::new(), &Origin { name, folder: None, own: self.own.as_ref() })
     }
 
     /// The text of a file by its path in the recipe data: one's own, else the shipped one.
@@ -293,7 +305,7 @@ impl Catalog {
     /// # Errors
     /// As [`files::read_text`].
     pub fn file(&self, path: &str) -> Result<Option<String>> {
-        load::file(self.data.as_deref(), path)
+        load::file(self.own.as_ref(), path)
     }
 
     fn unknown(&self, name: &str) -> Error {
@@ -357,28 +369,4 @@ fn inherited(part: &Part, parts: &[Part]) -> Result<Criteria> {
         at = found;
     }
     Ok(criteria)
-}
-
-/// The YAML files of a folder below one's own data, by their path there.
-fn own_files(folder: &Path, below: &str) -> Result<Vec<(String, String)>> {
-    let within = folder.join(below);
-    let failed = |error: std::io::Error| Error::usage(format!("read the directory {}", within.display())).because(error);
-    let entries = match std::fs::read_dir(&within) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !below.is_empty() => return Ok(Vec::new()),
-        entries => entries.map_err(failed)?,
-    };
-    let mut found = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(failed)?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-        if path.is_file() && name.ends_with(".yaml") {
-            if found.len() >= limits::DATA_FILES {
-                return Err(Error::usage(format!("{} has more than {} files", within.display(), limits::DATA_FILES)));
-            }
-            let below = if below.is_empty() { name } else { format!("{below}/{name}") };
-            found.push((below, files::read_text(&path, limits::DOCUMENT_BYTES)?));
-        }
-    }
-    found.sort();
-    Ok(found)
 }

@@ -1,6 +1,6 @@
 //! Reads recipe documents of every kind, checks them, and reads their health tests.
 
-use std::path::{Component, Path};
+use std::path::Path;
 
 use serde::Deserialize;
 use serde_saphyr::Spanned;
@@ -11,6 +11,7 @@ use crate::health::{self, Test};
 use crate::recipe::catalog::Catalog;
 use crate::recipe::criteria::Criteria;
 use crate::recipe::overlay::{self, Overlay};
+use crate::recipe::own::Own;
 use crate::recipe::{API_VERSION, HealthFile, Recipe, aicr, tree};
 use crate::ui::printable;
 use crate::{checks, constraints, data, files, limits, vendor, yaml};
@@ -43,8 +44,8 @@ pub(super) struct Origin<'a> {
     pub(super) name: &'a str,
     /// Where its health files lie, if it came from a directory.
     pub(super) folder: Option<&'a Path>,
-    /// The directory of one's own that they lie in otherwise, before what ships.
-    pub(super) data: Option<&'a Path>,
+    /// The data of one's own that they lie in otherwise, before what ships.
+    pub(super) own: Option<&'a Own>,
 }
 
 /// Reads a recipe by the name of a shipped one, of an overlay or of criteria, or by path.
@@ -67,7 +68,7 @@ pub fn read(name_or_path: &str) -> Result<LoadedRecipe> {
 /// # Errors
 /// A usage error that names source, line and column.
 pub fn from_text(text: &str, name: &str, folder: Option<&Path>) -> Result<LoadedRecipe> {
-    let origin = Origin { name, folder, data: None };
+    let origin = Origin { name, folder, own: None };
     match parse(text, name)? {
         // A complete recipe needs no overlays, and reading them all takes longer than the recipe.
         Document::Recipe(recipe, notes) => finish(*recipe, notes, &origin),
@@ -267,12 +268,11 @@ fn health_tests(health: &mut [HealthFile], origin: &Origin<'_>) -> Result<Vec<Te
     Ok(tests)
 }
 
-/// The text of a file by its path in the recipe data: that of a directory of one's own, else the shipped one.
-pub(super) fn file(data: Option<&Path>, path: &str) -> Result<Option<String>> {
-    let plain = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
-    match data {
-        Some(folder) if plain && folder.join(path).exists() => files::read_text(&folder.join(path), limits::DOCUMENT_BYTES).map(Some),
-        _ => Ok(crate::data::recipe_file(path).map(str::to_owned)),
+/// The text of a file by its path in the recipe data: that of one's own, else the shipped one.
+pub(super) fn file(own: Option<&Own>, path: &str) -> Result<Option<String>> {
+    match own.map(|own| own.file(path)).transpose()?.flatten() {
+        Some(text) => Ok(Some(text)),
+        None => Ok(data::recipe_file(path).map(str::to_owned)),
     }
 }
 
@@ -284,7 +284,7 @@ fn health_file(file: &str, origin: &Origin<'_>) -> Result<String> {
     }
     let text = match origin.folder {
         Some(folder) if folder.join(file).exists() => Some(files::read_text(&folder.join(file), limits::DOCUMENT_BYTES)?),
-        _ => self::file(origin.data, file)?,
+        _ => self::file(origin.own, file)?,
     };
     text.ok_or_else(|| {
         Error::usage(format!("{}: there is no health file {}", origin.name, printable(file)))

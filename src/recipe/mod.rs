@@ -10,6 +10,7 @@ pub mod infer;
 pub mod lint;
 pub mod load;
 pub mod overlay;
+mod own;
 pub mod resolve;
 mod tree;
 
@@ -24,6 +25,7 @@ use crate::error::Result;
 pub use component::{Component, ComponentType, HealthFile, Per, Threshold};
 pub use criteria::Criteria;
 pub use load::{Document, LoadedRecipe};
+pub use own::Own;
 
 /// `apiVersion` of all documents that people write and seatrial reads.
 pub const API_VERSION: &str = "seatrial.dev/v1alpha1";

@@ -33,11 +33,12 @@ pub struct Change {
 
 /// All that has changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Drift(pub(super) Vec<Change>);
+pub struct Drift(pub Vec<Change>);
 
 impl Drift {
     /// True if what was asked for is another thing today.
-    pub(super) fn is_material(&self) -> bool {
+    #[must_use]
+    pub fn is_material(&self) -> bool {
         self.0.iter().any(|change| change.material)
     }
 }
@@ -64,29 +65,52 @@ impl fmt::Display for Change {
 }
 
 /// Compares two recipes.
-pub(super) fn between(evidence: &Recipe, today: &Recipe) -> Result<Drift> {
+///
+/// # Errors
+/// Never in practice; the model always has a JSON form.
+pub fn between(evidence: &Recipe, today: &Recipe) -> Result<Drift> {
     if evidence.digest()? == today.digest()? {
         return Ok(Drift::default());
     }
     let json = |recipe: &Recipe| serde_json::to_value(recipe).map_err(|error| Error::internal("compare recipes").because(error));
-    let (mut was, mut is) = (BTreeMap::new(), BTreeMap::new());
-    leaves(&json(evidence)?, "", &mut was);
-    leaves(&json(today)?, "", &mut is);
-    let inputs: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
-    let changed = inputs.into_iter().filter(|input| was.get(*input) != is.get(*input));
-    let mut changes: Vec<Change> = changed
-        .map(|input| Change {
-            input: input.clone(),
-            was: was.get(input).map(short),
-            is: is.get(input).map(short),
-            material: is_material(input),
-        })
-        .collect();
+    let mut changes = documents(&json(evidence)?, &json(today)?);
+    for change in &mut changes {
+        change.material = is_material(&change.input);
+    }
     if changes.is_empty() {
         // The digests differ and no input does: the entries of a list are the same in another order.
         changes.push(Change { input: "the order of entries".to_owned(), was: None, is: None, material: false });
     }
     Ok(Drift(changes))
+}
+
+/// What differs between two documents, leaf by leaf; all of it counts as material.
+#[must_use]
+pub fn documents(was: &Value, is: &Value) -> Vec<Change> {
+    let (mut before, mut after) = (BTreeMap::new(), BTreeMap::new());
+    leaves(was, "", &mut before);
+    leaves(is, "", &mut after);
+    let inputs: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let changed = inputs.into_iter().filter(|input| before.get(*input) != after.get(*input));
+    let change = |input: &String| Change {
+        input: input.clone(),
+        was: before.get(input).map(short),
+        is: after.get(input).map(short),
+        material: true,
+    };
+    changed.map(change).collect()
+}
+
+/// What has changed in how the checks of the evidence judge. One whose logic is newer today might have said something else.
+pub(super) fn versions<'a>(ran: impl Iterator<Item = (&'a str, u32)>, today: &BTreeMap<String, u32>) -> Vec<Change> {
+    let changed = ran.filter_map(|(id, version)| Some((id, version, *today.get(id)?))).filter(|(_, was, is)| was != is);
+    let change = |(id, was, is): (&str, u32, u32)| Change {
+        input: format!("checks.{id}.version"),
+        was: Some(was.to_string()),
+        is: Some(is.to_string()),
+        material: was < is,
+    };
+    changed.map(change).collect()
 }
 
 /// Which overlays a recipe was made from says nothing of what it asks for.
@@ -104,7 +128,7 @@ fn leaves(value: &Value, path: &str, found: &mut BTreeMap<String, Value>) {
                 let name = ["name", "id", "path", "file"].iter().find_map(|key| entry.get(key)?.as_str());
                 let mut key = below(&name.or(entry.as_str()).map_or_else(|| index.to_string(), str::to_owned));
                 // Two may have one name, such as bounds on one reading from both sides.
-                if found.keys().any(|other| *other == key || other.starts_with(&format!("{key}."))) {
+                if is_taken(&key, found) {
                     key = format!("{key}#{index}");
                 }
                 leaves(entry, &key, found);
@@ -114,6 +138,12 @@ fn leaves(value: &Value, path: &str, found: &mut BTreeMap<String, Value>) {
             found.insert(path.to_owned(), other.clone());
         }
     }
+}
+
+/// True if there is a leaf at this path or below it.
+fn is_taken(path: &str, found: &BTreeMap<String, Value>) -> bool {
+    let below = format!("{path}.");
+    found.contains_key(path) || found.range(below.clone()..).next().is_some_and(|(other, _)| other.starts_with(&below))
 }
 
 fn short(value: &Value) -> String {

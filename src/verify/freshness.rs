@@ -24,7 +24,10 @@ pub(super) fn run(case: &mut Case) -> Result<Finding> {
         Some(proven) => format!("signed by {proven}; the run ended {} earlier", words(proven.duration_since(run.finished))),
     };
     if let Some(today) = &case.request.recipe {
-        let drift = drift::between(case.recipe()?, today)?;
+        let mut drift = drift::between(case.recipe()?, today)?;
+        if let Some(checks) = &case.request.checks {
+            drift.0.extend(drift::versions(evidence.checks.iter().map(|check| (check.id.as_str(), check.version)), checks));
+        }
         if drift.is_material() {
             reasons.push(Said::new(Reason::RecipeDrifted, format!("the recipe has changed: {drift}")));
         }

@@ -10,7 +10,11 @@ use crate::verify::case::{Case, Finding, Place};
 use crate::{files, limits};
 
 pub(super) fn run(case: &mut Case) -> Result<Finding> {
-    match input(&case.request.input)? {
+    let found = match &case.request.pointer {
+        Some(bytes) => Input::Pointer(PathBuf::from(&case.request.input), bytes.to_vec()),
+        None => input(&case.request.input)?,
+    };
+    match found {
         Input::Layout(path, layout) => {
             let said = format!("OCI layout {} with {}", path.display(), layout.digest());
             case.place = Some(Place::Layout(layout));
@@ -27,9 +31,11 @@ pub(super) fn run(case: &mut Case) -> Result<Finding> {
             case.place = Some(Place::Registry(repository, digest));
             Ok(Finding::Ok(said))
         }
-        Input::Pointer(path) => {
-            let text = files::read_text(&path, limits::DOCUMENT_BYTES).context("read the pointer")?;
-            let pointer = Pointer::parse(&text, &path.display().to_string())?;
+        Input::Pointer(path, bytes) => {
+            let name = path.display().to_string();
+            let text = String::from_utf8(bytes)
+                .map_err(|_| Error::new(Kind::Schema, format!("{name} is not an evidence pointer: it is not UTF-8 text")))?;
+            let pointer = Pointer::parse(&text, &name)?;
             check_file_name(&path, &pointer)?;
             let repository: Repository = pointer
                 .bundle
@@ -56,7 +62,10 @@ fn input(text: &str) -> Result<Input> {
         None if path.is_dir() => Input::Directory(path),
         None => match Layout::open_tar(&path)? {
             Some(layout) => Input::Layout(path, Box::new(layout)),
-            None => Input::Pointer(path),
+            None => {
+                let bytes = files::read(&path, limits::DOCUMENT_BYTES).context("read the pointer")?;
+                Input::Pointer(path, bytes)
+            }
         },
     })
 }

@@ -19,6 +19,7 @@ mod results;
 mod signature;
 mod subject;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -36,7 +37,7 @@ use crate::recipe::Recipe;
 use crate::registry;
 use crate::trust;
 use case::{Case, Finding};
-pub use drift::Change;
+pub use drift::{Change, Drift, between, documents};
 pub use many::VerifyReportList;
 pub use open::{Opened, open};
 pub use report::{Claimed, SignatureReport, StageReport, Status, Time, VerifiedFacts, VerifyReport, Word};
@@ -46,6 +47,8 @@ pub use report::{Claimed, SignatureReport, StageReport, Status, Time, VerifiedFa
 pub struct Request {
     /// A pointer file, `oci://host/repository@sha256:…`, a bundle's directory, or an OCI layout as directory or tar file.
     pub input: String,
+    /// The pointer itself, where it does not lie in a file; `input` is then the path that it is known by.
+    pub pointer: Option<Arc<[u8]>>,
     /// Who must have signed.
     pub expected: Expected,
     /// How a registry is reached.
@@ -56,6 +59,8 @@ pub struct Request {
     pub cache: pull::Cache,
     /// The recipe of today, if the evidence must still be about it.
     pub recipe: Option<Arc<Recipe>>,
+    /// The checks of today with their versions, if the evidence must still be about these.
+    pub checks: Option<Arc<BTreeMap<String, u32>>>,
     /// The time of the verification.
     pub now: Timestamp,
     /// Whether each stage says what it covers.
@@ -68,11 +73,13 @@ impl Request {
     pub fn new(input: impl Into<String>, expected: Expected, registry: registry::Options) -> Self {
         Self {
             input: input.into(),
+            pointer: None,
             expected,
             registry,
             root: trust::Root::default(),
             cache: pull::Cache::default(),
             recipe: None,
+            checks: None,
             now: Timestamp::now(),
             explain: false,
         }
@@ -244,7 +251,7 @@ pub async fn verify(request: Request) -> Verification {
 
 /// The kinds of input, told apart by their form.
 enum Input {
-    Pointer(PathBuf),
+    Pointer(PathBuf, Vec<u8>),
     Oci(String),
     Directory(PathBuf),
     Layout(PathBuf, Box<Layout>),

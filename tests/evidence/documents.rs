@@ -9,6 +9,7 @@ use serde_json::Value;
 use seatrial::digest::canonical_json;
 use seatrial::evidence::redaction::Policy;
 use seatrial::evidence::{Bundle, Evidence, Manifest, Pointer, directory};
+use seatrial::gate::{self, GateReport};
 use seatrial::plan::{self, Plan};
 use seatrial::policy::explain::PolicyExplanation;
 use seatrial::policy::{Document, form};
@@ -59,6 +60,38 @@ fn pointer() -> Value {
     serde_json::to_value(pointer_to(&Sample::good().bundle())).expect("JSON")
 }
 
+/// A gate's report on a change that adds a pointer to a registry that is not listed, and a file that does not belong there.
+async fn gate_report() -> GateReport {
+    let folder = tempfile::tempdir().expect("a directory");
+    let (base, head) = (folder.path().join("base"), folder.path().join("head"));
+    let sample = Sample::good();
+    let pointer = pointer_to(&sample.bundle());
+    let write = |path: PathBuf, text: &str| {
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("is made");
+        std::fs::write(path, text).expect("is written");
+    };
+    for side in [&base, &head] {
+        write(side.join("evidence/policy.yaml"), &example_policy());
+    }
+    write(head.join("evidence").join(pointer.path().expect("a name")), &pointer.to_yaml().expect("YAML").replace("ghcr.io", "quay.io"));
+    write(head.join("evidence/notes.txt"), "x");
+    let request = gate::Request {
+        change: gate::Change::Directories { base, head },
+        evidence: "evidence".to_owned(),
+        policy: "evidence/policy.yaml".to_owned(),
+        data: "recipes".to_owned(),
+        approvals: gate::Approvals::default(),
+        checks: std::collections::BTreeMap::new(),
+        registry: seatrial::registry::Options::default(),
+        root: seatrial::trust::Root::default(),
+        limit: std::time::Duration::from_secs(60),
+        now: jiff::Timestamp::now(),
+    };
+    let report = gate::judge(&request).await.expect("two directories");
+    assert_eq!((report.pointers.len(), report.files.len()), (1, 1), "{report:#?}");
+    report
+}
+
 #[tokio::test]
 async fn the_schemas_are_those_of_the_code_and_accept_what_the_code_writes() {
     let sample = Sample::good();
@@ -77,6 +110,8 @@ async fn the_schemas_are_those_of_the_code_and_accept_what_the_code_writes() {
     );
     let report = sample.signed().verify().await.report;
     assert_valid(&schema::<VerifyReport>("verify-report"), &serde_json::to_value(report).expect("JSON"), "verify report");
+    let report = gate_report().await;
+    assert_valid(&schema::<GateReport>("gate-report"), &serde_json::to_value(report).expect("JSON"), "gate report");
 }
 
 #[test]
@@ -153,8 +188,14 @@ fn every_reason_is_documented_with_its_exit_code() {
     let rows: String =
         Reason::ALL.iter().map(|reason| format!("| `{reason}` | {} | {} |\n", reason.exit().code(), reason.meaning())).collect();
     compare(path, &format!("{before}{marker}| id | exit | what it says |\n|---|---|---|\n{rows}"));
-    let ids: std::collections::BTreeSet<&str> = Reason::ALL.iter().map(|reason| reason.id()).collect();
-    assert_eq!(ids.len(), Reason::ALL.len(), "each has an id of its own");
+    let path = "docs/gate.md";
+    let text = std::fs::read_to_string(here(path)).expect("is there");
+    let (before, _) = text.split_once(marker).expect("a place for the reasons");
+    let row = |reason: &Reason| format!("| `{reason}` | {} | {} | {} |\n", reason.exit().code(), reason.meaning(), reason.act());
+    let rows: String = Reason::GATE.iter().map(row).collect();
+    compare(path, &format!("{before}{marker}| id | exit | what it says | what to do |\n|---|---|---|---|\n{rows}"));
+    let ids: std::collections::BTreeSet<&str> = Reason::ALL.iter().chain(Reason::GATE).map(|reason| reason.id()).collect();
+    assert_eq!(ids.len(), Reason::ALL.len() + Reason::GATE.len(), "each has an id of its own");
     let threats = std::fs::read_to_string(here("docs/threat-model.md")).expect("is there");
     let named =
         threats.split('`').skip(1).step_by(2).filter(|name| name.contains('-') && name.chars().all(|c| c.is_ascii_lowercase() || c == '-'));
