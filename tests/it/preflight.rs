@@ -70,6 +70,9 @@ async fn on_a_healthy_cluster_everything_is_there_and_nothing_is_created() {
         }
         assert_untouched(&cluster);
     }
+    // What a run would refuse at once.
+    let ran = preflight(&cluster, &["--budget", "1"]);
+    assert!(ran.code == 2 && ran.stderr.contains("the budget 1 min"), "{}", ran.stderr);
     let ran = preflight(&cluster, &["--behavioral-tests", "false"]);
     assert!(ran.code == 0 && ran.stdout.contains("creates nothing"), "{}", ran.stdout);
     let ran = preflight(&cluster, &["--namespace", "nowhere"]);
