@@ -25,7 +25,7 @@ test:
 
 # Tests marked `#[ignore = "matrix"]`.
 test-matrix:
-	testenv/get.sh $(servers) >/dev/null
+	testenv/get.sh $(servers) rekor-server-v1 trillian-memory >/dev/null
 	cargo test --locked -- --ignored
 
 # Whole runs of the program that is released, at scale, against the bounds of docs/performance.md; PART=NAME runs one part.

@@ -26,6 +26,7 @@ component_of() {
     kwok | kwokctl) echo kwok ;;
     oci-registry) echo registry ;;
     fulcio | rekor-server | timestamp-server | sigstore-stack) echo sigstore ;;
+    rekor-server-v1 | trillian-memory) echo rekor-v1 ;;
     oras | docker-registry) echo debian ;;
     cosign) echo cosign ;;
     sigstore-python) echo sigstore-python ;;
@@ -85,6 +86,11 @@ build_sigstore() {
   go_build "$1/" -ldflags "-s -w" github.com/sigstore/fulcio github.com/sigstore/timestamp-authority/v2/cmd/timestamp-server
   go_build "$1/rekor-server" -ldflags "-s -w" github.com/sigstore/rekor-tiles/v2/cmd/rekor-server/posix
   go_build "$1/sigstore-stack" -ldflags "-s -w" .
+}
+# The first version of Rekor, which the public-good instance still has, and the log behind it.
+build_rekor-v1() {
+  go_build "$1/rekor-server-v1" -ldflags "-s -w" github.com/sigstore/rekor/cmd/rekor-server
+  go_build "$1/trillian-memory" -ldflags "-s -w" .
 }
 # The packages lie beside the program and are its own; wheels only, so that no package's own scripts run.
 build_sigstore-python() {

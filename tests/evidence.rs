@@ -1,5 +1,7 @@
 //! Evidence from its inputs to a verdict: bundle, signature, directory, registry, pointer, and everything that must be caught on the way.
 
+#[path = "evidence/aicr.rs"]
+mod aicr;
 #[path = "evidence/bill.rs"]
 mod bill;
 #[path = "evidence/cached.rs"]
@@ -45,6 +47,8 @@ mod proofs;
 mod python;
 #[path = "evidence/redaction.rs"]
 mod redaction;
+#[path = "evidence/rekor_v1.rs"]
+mod rekor_v1;
 #[path = "evidence/resumed.rs"]
 mod resumed;
 #[path = "evidence/round_trip.rs"]

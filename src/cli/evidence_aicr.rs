@@ -9,6 +9,7 @@ use crate::cli::evidence_list::aligned;
 use crate::error::{Error, Result};
 use crate::evidence::aicr::{self, Stage, Status, Survey};
 use crate::exit::Exit;
+use crate::trust::Root;
 use crate::ui::{Ui, printable};
 
 /// Shows a file or directory of AICR. None if it is none.
@@ -16,7 +17,7 @@ use crate::ui::{Ui, printable};
 /// # Errors
 /// As [`aicr::survey`].
 pub(crate) fn show(input: &Path, format: Format, ui: &Ui) -> Result<Option<Exit>> {
-    let Some(survey) = aicr::survey(input)? else { return Ok(None) };
+    let Some(survey) = aicr::survey(input, &Root::default())? else { return Ok(None) };
     let text = match format {
         Format::Json => {
             let answer =
@@ -26,21 +27,31 @@ pub(crate) fn show(input: &Path, format: Format, ui: &Ui) -> Result<Option<Exit>
         Format::Text => lines(&survey).join("\n"),
     };
     ui.artefact(&text);
-    Ok(Some(if survey.sound() { Exit::Ok } else { Exit::Integrity }))
+    Ok(Some(if survey.sound() { Exit::Ok } else { contradicted(&survey) }))
 }
 
-/// Ends verification of evidence of AICR: it says which stages apply, and is never a success. None if it is none.
+/// Ends verification of evidence of AICR: it says which stages apply and whose signature it is, and is never a success. None if it is none.
 ///
 /// # Errors
 /// As [`aicr::survey`].
-pub(crate) fn verify(input: &Path, ui: &Ui) -> Result<Option<Exit>> {
-    let Some(survey) = aicr::survey(input)? else { return Ok(None) };
+pub(crate) fn verify(input: &Path, root: &Root, ui: &Ui) -> Result<Option<Exit>> {
+    let Some(survey) = aicr::survey(input, root)? else { return Ok(None) };
     lines(&survey).iter().for_each(|line| ui.line(line));
-    Ok(Some(if survey.sound() { Exit::Unsigned } else { Exit::Integrity }))
+    Ok(Some(match survey.status("signature") {
+        _ if !survey.sound() => contradicted(&survey),
+        // Somebody vouches for it, and nothing that was asked for says that it may be they.
+        Status::Ok => Exit::Policy,
+        _ => Exit::Unsigned,
+    }))
+}
+
+/// Something that could be looked at was wrong.
+fn contradicted(survey: &Survey) -> Exit {
+    if survey.status("signature") == Status::Failed { Exit::Signature } else { Exit::Integrity }
 }
 
 fn lines(survey: &Survey) -> Vec<String> {
-    let mut lines = vec!["evidence of NVIDIA AICR: claimed, and none of it verified by seatrial".to_owned(), String::new()];
+    let mut lines = vec!["evidence of NVIDIA AICR: claimed, and none of it verified as evidence of seatrial".to_owned(), String::new()];
     let mut facts: Vec<[String; 2]> = Vec::new();
     let mut say = |name: &str, text: String| facts.push([format!("  {name}"), printable(&text)]);
     if let Some(pointer) = &survey.pointer {

@@ -130,8 +130,9 @@ impl Signers {
 }
 
 pub(super) async fn exec(args: Verify, cx: &Cx) -> Result<Exit> {
+    let root = trust::Root::with_files(&args.trusted_roots)?;
     if let [input] = args.inputs.as_slice()
-        && let Some(exit) = evidence_aicr::verify(Path::new(input), &cx.ui)?
+        && let Some(exit) = evidence_aicr::verify(Path::new(input), &root, &cx.ui)?
     {
         return Ok(exit);
     }
@@ -142,7 +143,6 @@ pub(super) async fn exec(args: Verify, cx: &Cx) -> Result<Exit> {
     };
     let registry = args.registry.options_shown(&cx.ui, "the registry to give the evidence");
     let cache = if args.no_cache { Cache::default() } else { Cache::of_user() };
-    let root = trust::Root::with_files(&args.trusted_roots)?;
     let request = |input: String| Request {
         root: root.clone(),
         cache: cache.clone(),

@@ -130,8 +130,7 @@ impl Registry {
                 .no_deflate()
                 .no_zstd();
             // A proxy could not reach this machine's own addresses.
-            let builder = if local { builder.no_proxy() } else { builder };
-            builder
+            if local { builder.no_proxy() } else { builder }
         };
         let made = |builder: ClientBuilder| {
             builder.build().map_err(|error| Error::internal(format!("prepare TLS for {}", repository.registry)).because(error))

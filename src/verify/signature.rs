@@ -49,15 +49,16 @@ pub(super) fn run(case: &mut Case) -> Result<Finding> {
     }
 }
 
+/// Who can sign.
+const WHO: &str = "without a key in CI or after a login, else with --identity-token-file FILE or --key KEY";
+
 /// The error of a bundle that nobody has signed, with what its owner does next.
 fn unsigned(case: &Case) -> Error {
     let error = Error::new(Kind::Unsigned, "there is no signature");
     match &case.pointer {
-        Some(pointer) if pointer.is_pending() => error.hint(format!(
-            "the pointer is pending; sign what it names: seatrial evidence sign {} --key KEY",
-            printable(&case.request.input)
-        )),
-        _ => error.hint("sign and publish it: seatrial evidence publish DIR --key KEY --push REPOSITORY"),
+        Some(pointer) if pointer.is_pending() => error
+            .hint(format!("the pointer is pending; sign what it names: seatrial evidence sign {} ({WHO})", printable(&case.request.input))),
+        _ => error.hint(format!("sign and publish it: seatrial evidence publish DIR --push REPOSITORY ({WHO})")),
     }
 }
 

@@ -204,7 +204,7 @@ fn evidence_of_aicr_is_shown_with_the_stages_that_apply_and_never_verifies() {
         ["locate     ok", "fetch      not-run", "signature  not-run", "coverage   not-run", "replay     not-run", "freshness  not-run"];
     assert_shows(
         &output,
-        &[&["none of it verified by seatrial", "someone@example.com (https://github.com/login/oauth)"], &stages[..]].concat(),
+        &[&["none of it verified as evidence of seatrial", "someone@example.com (https://github.com/login/oauth)"], &stages[..]].concat(),
     );
     let output = seatrial(&["verify", &input, "--integrity-only"]);
     assert_eq!(output.status.code(), Some(10), "it is never a success");

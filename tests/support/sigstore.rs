@@ -93,10 +93,24 @@ impl Stack {
 
     /// `cosign` in the namespace, with the trusted root; none where it is not on this machine.
     pub(crate) fn cosign(&self, args: &[&str]) -> Option<Command> {
+        self.cosign_with(&self.trusted_root(), args)
+    }
+
+    /// The same with another trusted root.
+    pub(crate) fn cosign_with(&self, trusted_root: &str, args: &[&str]) -> Option<Command> {
         let mut command = self.command(program("cosign")?);
         let (verb, rest) = args.split_first().expect("a command of cosign's");
-        command.args([verb, "--trusted-root", &self.trusted_root()]).args(rest);
+        command.args([verb, "--trusted-root", trusted_root]).args(rest);
         Some(command)
+    }
+
+    /// A server in the namespace, which ends with what this hands out, or with this process.
+    pub(crate) fn server(&self, program: &Path, args: &[&str]) -> Server {
+        let mut command = self.command("sh");
+        // Its standard input is a pipe that only this process holds.
+        command.args(["-c", r#""$@" </dev/null & server=$!; cat; kill -9 $server"#, "sh"]).arg(program).args(args);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("sh starts");
+        Server { pipe: child.stdin.take(), child }
     }
 
     /// What is left when its pipe has closed, as it does with this process: the directory, after at most so long.
@@ -129,9 +143,13 @@ impl Stack {
     /// What is at an address in the namespace.
     #[track_caller]
     pub(crate) fn get(&self, url: &str) -> Vec<u8> {
+        self.got(url).unwrap_or_else(|said| panic!("{said}"))
+    }
+
+    /// The same, or what was said instead.
+    pub(crate) fn got(&self, url: &str) -> Result<Vec<u8>, String> {
         let output = self.command(&self.stack).args(["get", url]).output().expect("runs");
-        assert!(output.status.success(), "{}", said(&output));
-        output.stdout
+        if output.status.success() { Ok(output.stdout) } else { Err(said(&output)) }
     }
 
     /// A browser for the namespace: it opens the page that it is given, and says there what it is told to.
@@ -141,6 +159,33 @@ impl Stack {
         std::fs::write(&path, text).expect("is written");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("is made a program");
         path
+    }
+}
+
+/// A server that runs.
+pub(crate) struct Server {
+    pipe: Option<std::process::ChildStdin>,
+    child: Child,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.pipe.take());
+        // It is killed then; there is nothing to be done if that cannot be seen.
+        self.child.wait().map(drop).unwrap_or(());
+    }
+}
+
+/// Waits until something is there.
+#[track_caller]
+pub(crate) fn awaited<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "{what} is not there");
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

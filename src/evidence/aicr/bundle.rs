@@ -30,6 +30,7 @@ pub struct AicrBundle {
     files: Files,
     manifest: Manifest,
     predicate: Predicate,
+    stated: Value,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -128,7 +129,8 @@ impl AicrBundle {
         }
         let predicate: Predicate = serde_json::from_value(statement["predicate"].clone())
             .map_err(|error| wrong(format!("read the predicate in {STATEMENT}")).because(error))?;
-        Ok(Self { files, manifest, predicate: Predicate { predicate_type, ..predicate } })
+        let stated = statement["predicate"].clone();
+        Ok(Self { files, manifest, predicate: Predicate { predicate_type, ..predicate }, stated })
     }
 
     /// The files by path.
@@ -143,10 +145,14 @@ impl AicrBundle {
         &self.predicate
     }
 
-    /// True if a signature lies beside it.
-    #[must_use]
-    pub fn is_signed(&self) -> bool {
-        self.files.contains_key(SIGNATURE)
+    /// The predicate as it is written, with what we do not know of.
+    pub(super) fn stated(&self) -> &Value {
+        &self.stated
+    }
+
+    /// The signature that lies beside it.
+    pub(super) fn signature(&self) -> Option<&[u8]> {
+        self.files.get(SIGNATURE).map(Vec::as_slice)
     }
 
     /// Whether the files are those of the inventory, and the inventory that of the predicate.
@@ -319,7 +325,7 @@ mod tests {
         for (what, (status, found)) in [("manifest", bundle.manifest()), ("subject", bundle.subject()), ("results", bundle.results())] {
             assert_eq!(status, Status::Ok, "{what}: {found}");
         }
-        assert!(!bundle.is_signed());
+        assert_eq!(bundle.signature(), None);
     }
 
     #[test]

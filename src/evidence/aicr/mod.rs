@@ -1,11 +1,12 @@
 //! Evidence of NVIDIA AICR, by its documented formats: pointers, allowlists, and bundles as directories. Read, never written.
 //!
-//! Its signature speaks for a predicate of its own, so none of it can come out as verified evidence of ours; what can be held against
-//! itself is, stage by stage.
+//! Its signature is verified, and speaks for a predicate of its own, so none of it can come out as verified evidence of ours; what can be
+//! held against itself is, stage by stage.
 
 mod allowlist;
 mod bundle;
 mod pointer;
+mod signature;
 
 use std::path::Path;
 
@@ -13,7 +14,7 @@ use serde::Serialize;
 
 use crate::error::{Context, Result};
 use crate::evidence::directory;
-use crate::{files, limits};
+use crate::{files, limits, trust};
 pub use allowlist::{Allowlist, Class};
 pub use bundle::{AicrBundle, Predicate};
 pub use pointer::{AicrPointer, Attestation, PREDICATE_TYPES, pointer, source_slug};
@@ -54,6 +55,12 @@ pub struct Survey {
 }
 
 impl Survey {
+    /// What became of a stage.
+    #[must_use]
+    pub fn status(&self, name: &str) -> Status {
+        self.stages.iter().find(|stage| stage.name == name).map_or(Status::NotRun, |stage| stage.status)
+    }
+
     /// True if nothing that could be looked at was wrong.
     #[must_use]
     pub fn sound(&self) -> bool {
@@ -64,13 +71,13 @@ impl Survey {
 /// What is said of a stage.
 type Told = (Status, String);
 
-/// Looks at a file or directory. None if it is not AICR's.
+/// Looks at a file or directory. None if it is not AICR's. A signature is verified by `root`.
 ///
 /// # Errors
 /// [`Schema`](crate::error::Kind::Schema) for a document of AICR's that breaks its own rules; [`Integrity`](crate::error::Kind::Integrity) for what cannot be read as files.
-pub fn survey(input: &Path) -> Result<Option<Survey>> {
+pub fn survey(input: &Path, root: &trust::Root) -> Result<Option<Survey>> {
     if input.is_dir() {
-        return of_directory(input);
+        return of_directory(input, root);
     }
     // Whatever cannot be read is none of AICR's; our own reader says what is wrong with it.
     let Ok(text) = files::read_text(input, limits::DOCUMENT_BYTES) else { return Ok(None) };
@@ -86,7 +93,7 @@ pub fn survey(input: &Path) -> Result<Option<Survey>> {
     Ok(Some(Survey { pointer: Some(pointer), predicate: None, stages }))
 }
 
-fn of_directory(folder: &Path) -> Result<Option<Survey>> {
+fn of_directory(folder: &Path, root: &trust::Root) -> Result<Option<Survey>> {
     let inner = folder.join("summary-bundle");
     let folder = if inner.is_dir() { inner.as_path() } else { folder };
     if !folder.join(bundle::STATEMENT).is_file() {
@@ -94,21 +101,19 @@ fn of_directory(folder: &Path) -> Result<Option<Survey>> {
     }
     let found = directory::read(folder).with_context(|| format!("read the AICR bundle in {}", folder.display()))?;
     let bundle = AicrBundle::parse(found.files).with_context(|| format!("read the AICR bundle in {}", folder.display()))?;
-    let signature = if bundle.is_signed() {
-        "there is one, over AICR's own predicate: `aicr evidence verify` or `cosign verify-blob-attestation` can check it"
-    } else {
-        "unsigned: there is no attestation.intoto.jsonl"
-    };
+    let signature::Judged { signature, identity, freshness } = signature::judge(&bundle, root);
     let predicate = bundle.predicate();
-    let told = vec![
+    let own_clock = || (Status::NotRun, format!("attestedAt {} is the producer's own clock", predicate.attested_at));
+    let mut told = vec![
         ("locate", (Status::Ok, format!("bundle directory of AICR, {}", predicate.predicate_type))),
         ("fetch", (Status::Ok, format!("{} files", bundle.files().len()))),
-        ("signature", (Status::NotRun, signature.to_owned())),
+        ("signature", signature),
         ("manifest", bundle.manifest()),
         ("subject", bundle.subject()),
         ("results", bundle.results()),
-        ("freshness", (Status::NotRun, format!("attestedAt {} is the producer's own clock", predicate.attested_at))),
+        ("freshness", freshness.unwrap_or_else(own_clock)),
     ];
+    told.extend(identity.map(|told| ("identity", told)));
     Ok(Some(Survey { pointer: None, predicate: Some(predicate.clone()), stages: stages(told) }))
 }
 

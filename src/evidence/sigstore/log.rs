@@ -21,6 +21,9 @@ fn of_entry(entry: &TransparencyLogEntry, part: &Part) -> Result<(), String> {
     }
     if entry.kind_version == KindVersion::HashedRekordV002 {
         check_v2(entry, proof)?;
+    } else if entry.inclusion_promise.is_none() {
+        // Its time comes with a promise; cosign, too, wants it as long as no flag says otherwise.
+        return Err("the entry has no promise of its log".to_owned());
     }
     // Other lines are witnesses'. The log's own begins with its id.
     let mut own = checkpoint.signatures().iter().filter(|line| id.starts_with(line.key_id.as_bytes()));
