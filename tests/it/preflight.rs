@@ -195,7 +195,6 @@ async fn what_is_missing_is_listed_as_a_whole_and_resources_are_called_as_the_cl
     cluster.apply(&crd.to_string());
     cluster.kubectl(&["wait", "--for=condition=Established", "crd/gpumice.example.com", "--timeout=30s"]);
     let recipe = include_str!("../../recipes/sim-h100.yaml")
-        .replace("health/sim/", concat!(env!("CARGO_MANIFEST_DIR"), "/recipes/health/sim/"))
         .replace("  expect:\n", "  expect:\n  - {apiVersion: example.com/v1, kind: GpuMouse, name: m}\n");
     let folder = tempfile::tempdir().expect("a directory");
     std::fs::write(folder.path().join("r.yaml"), recipe).expect("is written");
