@@ -79,6 +79,18 @@ fn the_constraints_in_the_documentation_are_what_they_are_said_to_be() {
     }
 }
 
+#[test]
+fn names_that_kubernetes_has_not_are_refused_before_roles_are_printed() {
+    let here = with(&[]);
+    for wrong in
+        ["--namespace=UPPER", "--namespace=a.b", "--service-account=a:b:c", "--service-account=Up", "--service-account=a:", "--user="]
+    {
+        refused(here.path(), &["rbac", "conformance", "-r", "sim-h100", wrong], &[wrong.split('=').next().expect("a flag")]);
+    }
+    let ran = good(here.path(), &["rbac", "conformance", "-r", "sim-h100", "--service-account=ci:runner.v2"]);
+    assert!(ran.stdout.contains("name: runner.v2") && ran.stdout.contains("namespace: ci"), "{}", ran.stdout);
+}
+
 fn digest_in(stderr: &str) -> &str {
     stderr.split_whitespace().find(|word| word.starts_with("sha256:")).expect("a digest on stderr")
 }

@@ -6,11 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use clap::builder::NonEmptyStringValueParser;
 use jiff::Timestamp;
 
 use crate::cli::pods::PodArgs;
-use crate::cli::{Cx, trial};
+use crate::cli::{Cx, parse, trial};
 use crate::cluster::scratch::Place;
 use crate::cluster::{Cluster, Scratch};
 use crate::error::{Context, Error, Kind, Result};
@@ -115,7 +114,7 @@ pub struct Flags {
     #[command(flatten)]
     asked: Asked,
     /// Create these pods in this namespace, which an administrator made; in one of their own otherwise.
-    #[arg(long, value_name = "NAME", requires = "node_facts", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "NAME", requires = "node_facts", value_parser = parse::namespace)]
     namespace: Option<String>,
     /// How many seconds the Lease lives without being renewed.
     #[arg(long, value_name = "SECONDS", default_value_t = limits::LEASE.as_secs(), hide = true)]

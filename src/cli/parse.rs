@@ -67,6 +67,17 @@ pub(super) fn commands() -> Command {
     without_empty_variables(Cli::command())
 }
 
+/// Reads the name of a namespace.
+pub(super) fn namespace(text: &str) -> std::result::Result<String, String> {
+    if is_label(text) { Ok(text.to_owned()) } else { Err("the name of a namespace is lower-case letters, digits and hyphens".to_owned()) }
+}
+
+/// True for a name as Kubernetes wants it of most objects.
+pub(super) fn is_label(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    !name.is_empty() && name.len() <= 63 && name.bytes().all(allowed) && !name.starts_with('-') && !name.ends_with('-')
+}
+
 fn typed(matches: &ArgMatches) -> Result<Cli, Ended> {
     Cli::from_arg_matches(matches).map_err(|error| Ended::Parser(error.format(&mut Cli::command())))
 }

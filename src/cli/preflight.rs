@@ -6,7 +6,7 @@ use crate::cli::{Cx, Format};
 use crate::cluster::scratch;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
-use crate::{limits, preflight};
+use crate::{limits, plan, preflight};
 
 /// Ask beforehand what a run will need: permissions, admission, room under quotas, the registry, the key. Creates nothing.
 ///
@@ -32,6 +32,11 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
     };
     let publishing = args.publish.publishing(None, true);
     let inputs = args.selection.inputs(workflow, recipe, publishing?)?;
+    // What a run refuses before it asks anything.
+    let plan = plan::make(&inputs, Some(look.gpus()))?;
+    if let Some(budget) = args.selection.budget() {
+        plan.check_budget(budget)?;
+    }
     let place = scratch::Place {
         run: "preflight".to_owned(),
         namespace: args.selection.namespace.clone(),

@@ -1,9 +1,10 @@
 //! `seatrial rbac`: the exact roles that a run needs.
 
 use clap::ArgGroup;
+use clap::builder::NonEmptyStringValueParser;
 
-use crate::cli::Cx;
 use crate::cli::selection::Selection;
+use crate::cli::{Cx, parse};
 use crate::cluster::Cluster;
 use crate::error::{Context, Error, Result};
 use crate::exit::Exit;
@@ -21,10 +22,10 @@ pub struct Args {
     #[command(flatten)]
     selection: Selection,
     /// Bind the roles to this user, as Kubernetes knows it.
-    #[arg(long, value_name = "NAME", group = "subject")]
+    #[arg(long, value_name = "NAME", group = "subject", value_parser = NonEmptyStringValueParser::new())]
     user: Option<String>,
     /// Bind the roles to this service account: NAME in the namespace of --namespace, else in default; or NAMESPACE:NAME.
-    #[arg(long, value_name = "[NAMESPACE:]NAME", group = "subject")]
+    #[arg(long, value_name = "[NAMESPACE:]NAME", group = "subject", value_parser = account)]
     service_account: Option<String>,
 }
 
@@ -48,6 +49,17 @@ pub(crate) async fn exec(mut args: Args, cx: Cx) -> Result<Exit> {
     }
     cx.ui.artefact(&roles::to_yaml(&accesses, namespace, subject.as_ref())?);
     Ok(Exit::Ok)
+}
+
+/// Reads `NAME` or `NAMESPACE:NAME` of a service account.
+fn account(text: &str) -> std::result::Result<String, String> {
+    let (namespace, name) = text.split_once(':').map_or((None, text), |(namespace, name)| (Some(namespace), name));
+    namespace.map(parse::namespace).transpose()?;
+    // Names of service accounts may have dots between their parts.
+    match name.split('.').all(parse::is_label) {
+        true => Ok(text.to_owned()),
+        false => Err("it is NAME or NAMESPACE:NAME, in lower-case letters, digits, hyphens and dots".to_owned()),
+    }
 }
 
 impl Args {

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use clap::Args;
-use clap::builder::NonEmptyStringValueParser;
 
 use crate::cli::node_facts::Asked;
 use crate::cli::pods::PodArgs;
-use crate::cli::{Cx, Global};
+use crate::cli::{Cx, Global, parse};
 use crate::cluster::{Cluster, Target};
 use crate::data;
 use crate::error::Result;
@@ -37,7 +36,7 @@ pub struct Selection {
     #[arg(long, value_name = "MINUTES", env = "SEATRIAL_BUDGET")]
     pub budget: Option<u64>,
     /// A namespace that an administrator made for us; otherwise each run makes and removes one of its own.
-    #[arg(long, value_name = "NAME", env = "SEATRIAL_NAMESPACE", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "NAME", env = "SEATRIAL_NAMESPACE", value_parser = parse::namespace)]
     pub namespace: Option<String>,
     /// How many seconds set-up waits for the cluster to settle.
     #[arg(long, value_name = "SECONDS", default_value_t = 60, env = "SEATRIAL_SETTLE")]

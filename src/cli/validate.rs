@@ -5,13 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum;
-use clap::builder::NonEmptyStringValueParser;
 
 use crate::cli::node_facts::Asked;
 use crate::cli::pods::PodArgs;
 use crate::cli::publishing::PublishArgs;
 use crate::cli::trial::{Conduct, Trial, header};
-use crate::cli::{Cx, reports, snapshot as cli_snapshot, without_cluster};
+use crate::cli::{Cx, parse, reports, snapshot as cli_snapshot, without_cluster};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::plan;
@@ -64,7 +63,7 @@ pub struct Args {
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, hide = true)]
     fail_on_error: bool,
     /// The namespace for what we create; otherwise one of our own is made and removed.
-    #[arg(short, long, env = "SEATRIAL_NAMESPACE", value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(short, long, env = "SEATRIAL_NAMESPACE", value_name = "NAME", value_parser = parse::namespace)]
     namespace: Option<String>,
     #[command(flatten)]
     asked: Asked,

@@ -157,8 +157,11 @@ pub(super) fn said(error: Error) -> Result<Said> {
     }
 }
 
-/// The files of recipe data before and after, by their path below its directory.
-pub(super) fn data(sides: &Sides, path: &str) -> Result<Result<[Vec<(String, Vec<u8>)>; 2], Said>> {
+/// Files of recipe data, by their path below its directory.
+type Files = Vec<(String, Vec<u8>)>;
+
+/// The recipe data before and after, or what is wrong with it.
+pub(super) fn data(sides: &Sides, path: &str) -> Result<Result<[Files; 2], Said>> {
     let listings = match sides.listings(path)? {
         Ok(listings) => listings,
         Err(said) => return Ok(Err(said)),

@@ -60,17 +60,21 @@ impl Pointers {
     }
 }
 
-fn cases(world: &World, pointers: &Pointers, stranger: &Signed) -> Vec<Case> {
+fn case(name: &'static str, policy: String, head: Vec<Touch>, comes_to: (Decision, Option<&'static str>, u8)) -> Case {
+    Case { name, policy, head, comes_to }
+}
+
+fn refuse(reason: &'static str, exit: u8) -> (Decision, Option<&'static str>, u8) {
+    (Decision::Refuse, Some(reason), exit)
+}
+
+/// What is done to pointers and to what lies beside them.
+fn pointers(world: &World, pointers: &Pointers) -> Vec<Case> {
     let usual = || world.policy("");
-    let case = |name, policy: String, head: Vec<Touch>, comes_to| Case { name, policy, head, comes_to };
-    let refuse = |reason, exit| (Decision::Refuse, Some(reason), exit);
     let good = &pointers.good;
     let mut edited = world.old.clone();
     edited.recorded_at = "2027-01-01T00:00:00Z".parse().expect("a time");
     let misnamed = place(good).replace(&good.bundle.digest.hex()[..8], "00000000");
-    let mut changed = recipe();
-    changed.spec.checks.conformance.push("dra-support".to_owned());
-    let with_stranger = format!("{}{}", usual(), signer("stranger", stranger));
     let down_too = usual().replace("/team\"]", "/team\", \"127.0.0.1:9\"]");
     let lying = Pointer { hardware: seatrial::snapshot::Hardware::Real, ..good.clone() };
     vec![
@@ -81,20 +85,6 @@ fn cases(world: &World, pointers: &Pointers, stranger: &Signed) -> Vec<Case> {
         case("another signer", usual(), vec![added(&pointers.stranger)], refuse("signer-unknown", 11)),
         case("simulated hardware", world.policy_with("", ""), vec![added(good)], refuse("hardware-simulated", 11)),
         case("of unknown age", world.policy("maximumAge: 1d\n"), vec![added(good)], refuse("no-trusted-time", 11)),
-        case("the recipe has moved on", usual(), vec![recipe_file(&changed), added(good)], refuse("recipe-drifted", 12)),
-        case("no evidence for the change", usual(), vec![recipe_file(&changed)], (Decision::NeedsEvidence, Some("evidence-outdated"), 12)),
-        case(
-            "a new recipe without evidence",
-            usual(),
-            vec![file("recipes/mine.yaml", seatrial::yaml::to_string(&recipe()).expect("YAML").replace("sim-h100", "mine"))],
-            (Decision::NeedsEvidence, Some("evidence-missing"), 13),
-        ),
-        case(
-            "no evidence, only reported",
-            world.policy("gate: {drifted: report}\n"),
-            vec![recipe_file(&changed)],
-            (Decision::Accept, None, 0),
-        ),
         case(
             "in another folder",
             usual(),
@@ -109,6 +99,36 @@ fn cases(world: &World, pointers: &Pointers, stranger: &Signed) -> Vec<Case> {
         ),
         case("under another name", usual(), vec![file(&misnamed, good.to_yaml().expect("YAML"))], refuse("pointer-misnamed", 21)),
         case("with another file", usual(), vec![added(good), file("evidence/sim-h100/notes.txt", "x")], refuse("unexpected-file", 11)),
+        case("unsigned", usual(), vec![added(&pointers.unsigned)], refuse("unsigned", 10)),
+        case("of a failed run", usual(), vec![added(&pointers.failed)], refuse("failures", 1)),
+        case("a registry that is not listed", usual(), vec![added(&pointers.elsewhere)], refuse("registry-not-listed", 11)),
+        case("a registry that is down", down_too, vec![added(&pointers.down)], (Decision::Undecided, Some("unavailable"), 6)),
+        case("a pointer that lies about hardware", usual(), vec![added(&lying)], refuse("replay-disagrees", 21)),
+    ]
+}
+
+/// What is done to recipes and to the policy.
+fn documents(world: &World, pointers: &Pointers, stranger: &Signed) -> Vec<Case> {
+    let usual = || world.policy("");
+    let good = &pointers.good;
+    let mut changed = recipe();
+    changed.spec.checks.conformance.push("dra-support".to_owned());
+    let with_stranger = format!("{}{}", usual(), signer("stranger", stranger));
+    vec![
+        case("the recipe has moved on", usual(), vec![recipe_file(&changed), added(good)], refuse("recipe-drifted", 12)),
+        case("no evidence for the change", usual(), vec![recipe_file(&changed)], (Decision::NeedsEvidence, Some("evidence-outdated"), 12)),
+        case(
+            "a new recipe without evidence",
+            usual(),
+            vec![file("recipes/mine.yaml", seatrial::yaml::to_string(&recipe()).expect("YAML").replace("sim-h100", "mine"))],
+            (Decision::NeedsEvidence, Some("evidence-missing"), 13),
+        ),
+        case(
+            "no evidence, only reported",
+            world.policy("gate: {drifted: report}\n"),
+            vec![recipe_file(&changed)],
+            (Decision::Accept, None, 0),
+        ),
         case("of a recipe that is not there", usual(), vec![gone("recipes/sim-h100.yaml"), added(good)], refuse("recipe-drifted", 12)),
         case(
             "the policy is changed",
@@ -134,11 +154,6 @@ fn cases(world: &World, pointers: &Pointers, stranger: &Signed) -> Vec<Case> {
             vec![file("evidence/policy.yaml", with_stranger), added(&pointers.stranger)],
             refuse("signer-unknown", 11),
         ),
-        case("unsigned", usual(), vec![added(&pointers.unsigned)], refuse("unsigned", 10)),
-        case("of a failed run", usual(), vec![added(&pointers.failed)], refuse("failures", 1)),
-        case("a registry that is not listed", usual(), vec![added(&pointers.elsewhere)], refuse("registry-not-listed", 11)),
-        case("a registry that is down", down_too, vec![added(&pointers.down)], (Decision::Undecided, Some("unavailable"), 6)),
-        case("a pointer that lies about hardware", usual(), vec![added(&lying)], refuse("replay-disagrees", 21)),
         case(
             "a recipe that cannot be read",
             usual(),
@@ -154,7 +169,8 @@ async fn every_case_comes_to_its_end_and_verification_agrees() {
     let stranger = Sample::good().signed();
     let pointers = Pointers::publish(&world, &stranger).await;
     let mut verified = 0;
-    for (number, case) in cases(&world, &pointers, &stranger).into_iter().enumerate() {
+    let cases = [self::pointers(&world, &pointers), documents(&world, &pointers, &stranger)].into_iter().flatten();
+    for (number, case) in cases.enumerate() {
         let (base, head) = (format!("base-{number}"), format!("head-{number}"));
         world.repository.commit(&base, Some("refs/heads/main"), &[file("evidence/policy.yaml", case.policy.clone())]);
         world.repository.commit(&head, Some(&format!("refs/heads/{base}")), &case.head);

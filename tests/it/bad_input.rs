@@ -52,7 +52,6 @@ fn a_wrong_recipe_is_refused_with_its_place_and_the_nearest_name() {
     ];
     for (text, words) in wrongs {
         let bin = Bin::seatrial();
-        let text = text.replace("health/sim/", concat!(env!("CARGO_MANIFEST_DIR"), "/recipes/health/sim/"));
         std::fs::write(bin.folder().join("r.yaml"), text).expect("is written");
         let ran = bin.args(["plan", "conformance", "--recipe", "./r.yaml"]).exits(2);
         for word in words {

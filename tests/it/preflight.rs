@@ -70,6 +70,9 @@ async fn on_a_healthy_cluster_everything_is_there_and_nothing_is_created() {
         }
         assert_untouched(&cluster);
     }
+    // What a run would refuse at once.
+    let ran = preflight(&cluster, &["--budget", "1"]);
+    assert!(ran.code == 2 && ran.stderr.contains("the budget 1 min"), "{}", ran.stderr);
     let ran = preflight(&cluster, &["--behavioral-tests", "false"]);
     assert!(ran.code == 0 && ran.stdout.contains("creates nothing"), "{}", ran.stdout);
     let ran = preflight(&cluster, &["--namespace", "nowhere"]);
@@ -192,7 +195,6 @@ async fn what_is_missing_is_listed_as_a_whole_and_resources_are_called_as_the_cl
     cluster.apply(&crd.to_string());
     cluster.kubectl(&["wait", "--for=condition=Established", "crd/gpumice.example.com", "--timeout=30s"]);
     let recipe = include_str!("../../recipes/sim-h100.yaml")
-        .replace("health/sim/", concat!(env!("CARGO_MANIFEST_DIR"), "/recipes/health/sim/"))
         .replace("  expect:\n", "  expect:\n  - {apiVersion: example.com/v1, kind: GpuMouse, name: m}\n");
     let folder = tempfile::tempdir().expect("a directory");
     std::fs::write(folder.path().join("r.yaml"), recipe).expect("is written");
