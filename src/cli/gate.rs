@@ -99,7 +99,7 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
     let mut request = request(&args, gated.as_ref(), &cx)?;
     let mut report = gate::judge(&request).await?;
     if let Some(gated) = &gated
-        && changes_what_was_there(&report)
+        && wants_approval(&report)
     {
         let owners = report.policy.as_ref().map(|policy| policy.owners.clone()).unwrap_or_default();
         let Approvals { given, unknown } = gated.approvals(&owners).await;
@@ -114,9 +114,9 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
     Ok(report.exit())
 }
 
-/// Only what edits or removes evidence needs somebody's approval: for the rest, reviews are not asked for.
-fn changes_what_was_there(report: &GateReport) -> bool {
-    report.pointers.iter().map(|row| row.change).chain(report.files.iter().map(|row| row.change)).any(|change| change != What::Added)
+/// Only what edits or removes evidence, or adds other files, needs somebody's approval: for the rest, reviews are not asked for.
+fn wants_approval(report: &GateReport) -> bool {
+    !report.files.is_empty() || report.pointers.iter().any(|row| row.change != What::Added)
 }
 
 fn request(args: &Args, gated: Option<&Gated>, cx: &Cx) -> Result<Request> {

@@ -75,7 +75,7 @@ fn content(report: &GateReport, rows: usize) -> Value {
         )
         .collect();
     json!({
-        "decision": report.decision.word(), "reason": report.reason.map(crate::reason::Reason::id), "summary": report.summary,
+        "decision": report.decision.word(), "reason": report.reason.map(crate::reason::Reason::id), "summary": report.summary.split_once(": ").map_or(report.summary.as_str(), |(_, rest)| rest),
         "advice": report.advice.iter().take(rows.max(3)).collect::<Vec<_>>(),
         "reasons": report.reasons.iter().take(rows.max(3)).collect::<Vec<_>>(),
         "pointers": pointers.iter().take(rows).map(|row| pointer(row)).collect::<Vec<_>>(),
