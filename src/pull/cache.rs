@@ -57,7 +57,7 @@ impl Cache {
     /// The bundle with this digest. The registry is asked for it once in a run, and for those blobs that are not on disk.
     ///
     /// # Errors
-    /// As [`super::contents`].
+    /// As the registry says, and [`Kind::Integrity`](crate::error::Kind::Integrity) for what is not what its digest says.
     pub async fn contents(&self, registry: &Registry, digest: &Digest) -> Result<Arc<Contents>> {
         let key = (registry.repository().to_string(), digest.clone());
         let shared = self.bundles(|bundles| bundles.get_or_add(key));
