@@ -1,6 +1,6 @@
 //! Reads recipe documents of every kind, checks them, and reads their health tests.
 
-use std::path::Path;
+use std::path::{Component, Path};
 
 use serde::Deserialize;
 use serde_saphyr::Spanned;
