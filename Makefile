@@ -6,7 +6,9 @@ control_plane := kube-apiserver kube-controller-manager kube-scheduler kubectl e
 real_node := $(if $(filter 0,$(shell id -u)),kubelet containerd runc)
 # A private Sigstore, the client that everybody has, and one that shares no code with it or us.
 sigstore := fulcio rekor-server timestamp-server sigstore-stack cosign sigstore-python
-servers := $(control_plane) oci-registry oras docker-registry $(sigstore) $(real_node)
+# What runs and reads GitHub's workflows, and a stand-in for its API.
+github := act actionlint zizmor prism github-fake
+servers := $(control_plane) oci-registry oras docker-registry $(sigstore) $(github) $(real_node)
 # NAME=PATH lines of get.sh as SEATRIAL_BIN_NAME=PATH words.
 as_env := awk -F= '{ name = toupper($$1); gsub("-", "_", name); print "SEATRIAL_BIN_" name "=" $$2 }'
 

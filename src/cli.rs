@@ -12,6 +12,9 @@ mod evidence_show;
 mod evidence_verify;
 pub mod explain;
 pub mod gate;
+pub mod github;
+mod github_gate;
+pub mod init;
 pub mod list;
 pub mod node_facts;
 pub mod look;
@@ -101,6 +104,8 @@ enum Command {
     Gate(Box<gate::Args>),
     Policy(policy::Args),
     Trust(trust::Args),
+    Github(github::Args),
+    Init(init::Args),
     /// Start, stop and load a simulated GPU cluster on this machine.
     Sim(sim::Args),
     List(list::Args),
@@ -176,15 +181,26 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
     ui.clear_live();
     let exit = ended.unwrap_or_else(|error| {
         ui.error(&error);
-        error.kind().exit()
+        let exit = error.kind().exit();
+        outputs(&ui, &[("verdict", exit.name()), ("reason", exit.name())]);
+        exit
     });
-    match ui.lost() {
+    let exit = match ui.lost() {
         None => exit,
         Some(lost) => {
             ui.error(&lost);
             // A verdict stays; that all is well does not.
             if exit == Exit::Ok { lost.kind().exit() } else { exit }
         }
+    };
+    outputs(&ui, &[("exit-code", &exit.code().to_string())]);
+    exit
+}
+
+/// Sets outputs of a step of GitHub's. That they cannot be set changes nothing about how a command ends.
+fn outputs(ui: &Ui, values: &[(&str, &str)]) {
+    if let Err(error) = ui.outputs(values) {
+        ui.warn(error.chain());
     }
 }
 
@@ -201,6 +217,8 @@ async fn exec(command: Option<Command>, cx: Cx) -> Result<Exit> {
         Command::Gate(args) => gate::exec(*args, cx).await,
         Command::Policy(args) => policy::exec(args, &cx),
         Command::Trust(args) => trust::exec(args, cx).await,
+        Command::Github(args) => github::exec(args, cx).await,
+        Command::Init(args) => init::exec(args, cx).await,
         Command::Sim(args) => sim::exec(args, cx).await,
         Command::List(args) => list::exec(args, cx).await,
         Command::Explain(args) => explain::exec(args, cx).await,

@@ -19,6 +19,17 @@ pub struct Repository {
     name: String,
 }
 
+/// The address of the remote `origin` of one's own working copy, as its settings have it.
+///
+/// # Errors
+/// A usage error if the directory is not the top of a repository.
+pub fn origin(folder: &Path) -> Result<Option<String>> {
+    let opened = gix::open_opts(folder, gix::open::Options::isolated());
+    let repository =
+        opened.map_err(|error| Error::usage(format!("{} is not the top of a git repository", folder.display())).because(error))?;
+    Ok(repository.config_snapshot().string("remote.origin.url").map(|url| url.to_string()))
+}
+
 /// The id of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Commit(ObjectId);

@@ -52,3 +52,4 @@ pub mod policy;
 pub mod verify;
 pub mod git;
 pub mod gate;
+pub mod github;

@@ -242,3 +242,24 @@ pub const CONVERGENCE_LOOK: Duration = Duration::from_secs(1);
 
 /// How long a registry is asked whether it has an image, before a run: more would be noticed.
 pub const IMAGE_ASKED: Duration = Duration::from_secs(5);
+
+/// One answer of GitHub's API.
+pub const GITHUB_ANSWER: Duration = Duration::from_secs(30);
+/// Requests to GitHub's API until one of them is answered.
+pub const GITHUB_TRIES: usize = 4;
+/// The longest that a rate limit of GitHub is waited for; jobs that wait longer only hold a runner.
+pub const GITHUB_WAIT: Duration = Duration::from_secs(60);
+/// Pages of 100 that are read of one list: more reviews or comments than people write.
+pub const GITHUB_PAGES: usize = 50;
+/// The event's file; those of pull requests have some 30 KiB.
+pub const GITHUB_EVENT_BYTES: u64 = 16 << 20;
+/// Bytes of a comment and of a check run's texts; GitHub takes 65,535.
+pub const GITHUB_TEXT_BYTES: usize = 65_000;
+/// Annotations that GitHub takes with one request.
+pub const GITHUB_ANNOTATIONS: usize = 50;
+/// Annotations of one gate; more are in the report.
+pub const GITHUB_ANNOTATIONS_MOST: usize = 500;
+/// Files of one commit that is made through the API.
+pub const GITHUB_OFFERED_FILES: usize = 100;
+/// Bytes of a step's summary; GitHub takes 1 MiB of all steps.
+pub const GITHUB_SUMMARY_BYTES: usize = 500_000;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::error::Result;
 use crate::exit::Exit;
 use crate::results::{Counts, Outcome, Report, TestResult, Verdict};
 use crate::snapshot::{Hardware, Snapshot};
@@ -93,6 +94,9 @@ fn word(ui: &Ui, verdict: Verdict) -> String {
 /// Shows what the run came to.
 pub fn end(ui: &Ui, report: &Report, exit: Exit, report_file: &Path) {
     ui.clear_live();
+    if let Err(error) = outputs(ui, report, exit, report_file) {
+        ui.warn(error.chain());
+    }
     ui.event(
         "run-finished",
         json!({"verdict": exit.name(), "exit": exit.code(), "scope": report.scope, "hardware": report.hardware, "counts": report.counts, "run": report.run}),
@@ -100,6 +104,15 @@ pub fn end(ui: &Ui, report: &Report, exit: Exit, report_file: &Path) {
     table(ui, report);
     let tone = if exit == Exit::Ok { Tone::Good } else { Tone::Bad };
     ui.line(format!("\n {}     exit {}     report {}", ui.paint(&verdict_words(report, exit), tone), exit.code(), report_file.display()));
+}
+
+/// Sets the outputs of a step of GitHub's: verdict, scope, and the totals.
+fn outputs(ui: &Ui, report: &Report, exit: Exit, report_file: &Path) -> Result<()> {
+    let file = if report_file.is_file() { report_file.display().to_string() } else { String::new() };
+    ui.outputs(&[("verdict", exit.name()), ("reason", exit.name()), ("scope", &report.scope_words()), ("report", &file)])?;
+    let Counts { selected, pass, fail, skip, error, not_run } = report.counts;
+    let counts = [("selected", selected), ("pass", pass), ("fail", fail), ("skip", skip), ("error", error), ("not-run", not_run)];
+    counts.iter().try_for_each(|(name, count)| ui.outputs(&[(name, &count.to_string())]))
 }
 
 /// Shows the totals per step; steps without tests have none.

@@ -200,6 +200,32 @@ impl Ui {
         crate::error::Context::with_context(written, || "append to GITHUB_STEP_SUMMARY")
     }
 
+    /// Adds an annotation at a line of a file, in GitHub's mode.
+    pub fn annotate_line(&self, path: &str, line: u32, title: &str, message: &str) {
+        if self.0.mode == Mode::Github {
+            let property = |text: &str| workflow_command(text).replace(':', "%3A").replace(',', "%2C");
+            let (path, title) = (property(path), property(title));
+            self.write(&format!("::error file={path},line={line},title={title}::{}", workflow_command(message)));
+        }
+    }
+
+    /// Sets outputs of the step, where GitHub asks for them. Those of a command's end come last and count.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Io`] if the file cannot be written.
+    pub fn outputs(&self, outputs: &[(&str, &str)]) -> crate::error::Result<()> {
+        let Some(path) = std::env::var_os("GITHUB_OUTPUT").filter(|path| !path.is_empty() && self.0.mode == Mode::Github) else {
+            return Ok(());
+        };
+        let mut text = String::new();
+        for (name, value) in outputs {
+            text.push_str(&output(name, value));
+        }
+        let file = std::fs::OpenOptions::new().append(true).create(true).open(&path);
+        let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
+        crate::error::Context::with_context(written, || "append to GITHUB_OUTPUT")
+    }
+
     /// Shows what is being waited for: a live line on a terminal, one line each time elsewhere.
     pub fn waiting(&self, text: &str) {
         let text = printable(text);
@@ -345,6 +371,16 @@ pub fn printable_size(bytes: u64) -> String {
     }
 }
 
+/// An output as GitHub reads it: a value between two lines that it does not hold.
+fn output(name: &str, value: &str) -> String {
+    let value = printable(value);
+    let mut end = "seatrial-end".to_owned();
+    while value.lines().any(|line| line == end) {
+        end.push('-');
+    }
+    format!("{name}<<{end}\n{value}\n{end}\n")
+}
+
 /// Escapes text for a GitHub workflow command, which ends at the end of the line.
 fn workflow_command(text: &str) -> String {
     printable(text).replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A").replace("##[", "#\u{fffd}[")
@@ -353,6 +389,13 @@ fn workflow_command(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_output_cannot_end_early_and_set_another() {
+        assert_eq!(output("pointer", "a"), "pointer<<seatrial-end\na\nseatrial-end\n");
+        let injected = "a\nseatrial-end\nverdict=ok";
+        assert_eq!(output("reason", injected), format!("reason<<seatrial-end-\n{injected}\nseatrial-end-\n"));
+    }
 
     #[test]
     fn text_from_outside_cannot_carry_control_characters_or_workflow_commands() {

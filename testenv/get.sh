@@ -16,7 +16,7 @@ kubernetes_version=v1.35.4
 say() { printf 'testenv: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
 
-# Which folder of testenv/go (or which Debian package) a program comes from.
+# Which folder of testenv/go or testenv/npm, or which list of packages (testenv/NAME.txt), a program comes from.
 component_of() {
   case $1 in
     kube-apiserver | kube-controller-manager | kube-scheduler | kubectl | kubelet | pause | gpu-device-plugin | tcp-relay) echo kubernetes ;;
@@ -29,6 +29,10 @@ component_of() {
     rekor-server-v1 | trillian-memory) echo rekor-v1 ;;
     oras | docker-registry) echo debian ;;
     cosign) echo cosign ;;
+    act | actionlint) echo actions ;;
+    github-fake) echo github ;;
+    zizmor) echo zizmor ;;
+    prism) echo prism ;;
     sigstore-python) echo sigstore-python ;;
     *) die "no program named $1; see component_of in testenv/get.sh" ;;
   esac
@@ -37,8 +41,10 @@ component_of() {
 # A folder name that changes when the pins, the sources or the compiler change.
 key_of() {
   local component=$1
-  if [ "$component" = debian ] || [ "$component" = cosign ]; then
+  if [ -f "$here/$component.txt" ]; then
     sha256sum "$here/$component.txt" | cut -c1-12
+  elif [ -d "$here/npm/$component" ]; then
+    { cat "$here/npm/$component"/*.json; node --version; } | sha256sum | cut -c1-12
   elif [ -d "$here/python/$component" ]; then
     { cat "$here/python/$component"/*; python3 --version; uname -m; } | sha256sum | cut -c1-12
   else
@@ -92,6 +98,25 @@ build_rekor-v1() {
   go_build "$1/rekor-server-v1" -ldflags "-s -w" github.com/sigstore/rekor/cmd/rekor-server
   go_build "$1/trillian-memory" -ldflags "-s -w" .
 }
+# act runs GitHub's workflows on this machine; actionlint reads them.
+build_actions() { go_build "$1/" -ldflags "-s -w" github.com/nektos/act github.com/rhysd/actionlint/cmd/actionlint; }
+build_github() { go_build "$1/github-fake" -ldflags "-s -w" .; }
+# A program in a Python package; nothing of Python is used when it runs.
+build_zizmor() {
+  command -v python3 >/dev/null || die "zizmor comes from a Python package and this machine has no python3: install it by hand"
+  sed '/^#/d' "$here/zizmor.txt" > "$1/.pins"
+  python3 -m pip install --quiet --root-user-action=ignore --disable-pip-version-check --no-deps --only-binary :all: --require-hashes --target "$1/.python" -r "$1/.pins" >&2
+  cp "$1/.python/bin/zizmor" "$1/zizmor"
+  rm -rf "$1/.python" "$1/.pins"
+}
+# What is in the lock file and nothing else; no package's own scripts run.
+build_prism() {
+  command -v npm >/dev/null || die "prism comes from npm packages and this machine has no npm: install Node.js"
+  cp "$here"/npm/prism/*.json "$1/"
+  npm ci --prefix "$1" --ignore-scripts --no-audit --no-fund --omit=dev --loglevel=error >&2
+  printf '#!/bin/sh\nexec node "$(dirname "$(readlink -f "$0")")/node_modules/@stoplight/prism-cli/dist/index.js" "$@"\n' > "$1/prism"
+  chmod 755 "$1/prism"
+}
 # The packages lie beside the program and are its own; wheels only, so that no package's own scripts run.
 build_sigstore-python() {
   command -v python3 >/dev/null && python3 -m pip --version >/dev/null || die "sigstore-python comes from Python packages and this machine has no python3 with pip"
@@ -131,7 +156,7 @@ build_packages() {
 # Builds a component into its cache folder: in a folder of another name first, so that a cut-off build is never found.
 build() {
   local component=$1 target=$2 began=$SECONDS partial
-  [ -f "$here/$component.txt" ] || [ -d "$here/python/$component" ] || command -v go >/dev/null || die "building $component needs Go (see go.mod in testenv/go/$component for the version)"
+  [ -f "$here/$component.txt" ] || [ -d "$here/npm/$component" ] || [ -d "$here/python/$component" ] || command -v go >/dev/null || die "building $component needs Go (see go.mod in testenv/go/$component for the version)"
   mkdir -p "$cache"
   exec 9>"$cache/$component.lock"
   # Two builds at once would only slow each other down.

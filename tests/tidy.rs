@@ -32,7 +32,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("preflight", "checks cluster error limits exit recipe registry sign snapshot steps ui workflow"),
     ("roles", "cluster error yaml"),
     ("journal", "digest error files limits results steps"),
-    ("progress", "exit limits results snapshot ui"),
+    ("progress", "error exit limits results snapshot ui"),
     ("engine", "cluster digest error journal limits progress results steps ui workflow"),
     (
         "steps",
@@ -52,6 +52,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("verify", "constraints digest error evidence exit files limits policy pull reason recipe registry results snapshot trust ui yaml"),
     ("git", "error limits"),
     ("gate", "digest error evidence exit files git limits policy reason recipe registry results snapshot trust verify yaml"),
+    ("github", "error files gate git limits reason results snapshot ui"),
 ];
 
 /// What must never be added to a line of [`LAYERS`], whatever else changes.
@@ -70,10 +71,11 @@ const CRATES: &[(&str, &[&str], &str)] = &[
     ("sigstore_types", &["src/evidence/sigstore/", "src/sign/", "src/trust/"], "the library changes often; few places know it"),
     ("sigstore_verify", &["src/evidence/sigstore/", "src/trust/"], "the library changes often; few places know it"),
     ("sigstore_oidc sigstore_rekor sigstore_sign sigstore_tsa", &["src/sign/"], "only signing talks to Sigstore's services"),
+    ("octocrab", &["src/github/"], "GitHub is asked in one place, which repeats, waits and explains"),
     ("gix", &["src/git.rs"], "objects of a repository that nobody vouches for are read in one place, within limits"),
     ("hyper", &["src/sign/login/", "src/source/web_tests.rs"], "the one port that we listen on is a browser's way back"),
     ("oauth2 webbrowser", &["src/sign/login/"], "people log in in one place, where what comes back is judged"),
-    ("reqwest", &["src/registry/", "src/sign/", "src/source/", "src/trust/update.rs"], "sockets are opened here and in `cluster` only"),
+    ("reqwest", &["src/github/api.rs", "src/registry/", "src/sign/", "src/source/", "src/trust/update.rs"], "all sockets but `cluster`'s"),
     ("jpx_core", &["src/health/expression.rs"], "expressions are checked when they are compiled, in one place"),
     ("minijinja", &["src/results/markdown.rs"], "its formatter escapes every value"),
     ("quick_xml", &["src/facts/nvidia.rs"], "one reader of XML"),
@@ -488,16 +490,11 @@ fn has_word(line: &str, name: &str) -> bool {
 fn the_reader_of_sources_is_not_fooled() {
     let source = "use crate::{a, b::{c, d}, e};\n// crate::f\nlet x = \"crate::g \\\" crate::h\";\nlet y = r#\"crate::i\"#;\nlet z = '\"'; crate::j::k();\n$crate::l;";
     let used: Vec<(usize, String)> = used_modules(&code(source));
-    let names = [(1, "a"), (1, "b"), (1, "e"), (5, "j")].map(|(line, name)| (line, name.to_owned()));
-    assert_eq!(used, names);
+    assert_eq!(used, [(1, "a"), (1, "b"), (1, "e"), (5, "j")].map(|(line, name)| (line, name.to_owned())));
     assert!(is_pinned("actions/checkout@de0fac2e4500dabe0009e67214ff5f5447ce83dd # v6.0.2"));
     assert!(!is_pinned("actions/checkout@v6 # v6") && !is_pinned("actions/checkout@de0fac2e4500dabe0009e67214ff5f5447ce83dd"));
     assert_eq!(injections(&["  - run: |", "      echo ${{ x }}", "    env: {A: \"${{ y }}\"}", "  - run: a ${{ z }}"]), [2, 4]);
     assert!(begins_word("cd ") && begins_word("A=") && begins_word("x(\"") && !begins_word("cp \"$apt\"") && !begins_word("a/b"));
-    let folders = BTreeSet::from(["src"]);
-    let named: Vec<String> = paths_in("see `src/a.rs`, `src/<x>.rs`, [b](../b.md#c) and [d](https://e)", "docs/x.md", &folders)
-        .into_iter()
-        .map(|(path, _)| path)
-        .collect();
-    assert_eq!(named, ["src/a.rs", "../b.md"]);
+    let named = paths_in("see `src/a.rs`, `src/<x>.rs`, [b](../b.md#c) and [d](https://e)", "docs/x.md", &BTreeSet::from(["src"]));
+    assert_eq!(named.iter().map(|(path, _)| path.as_str()).collect::<Vec<_>>(), ["src/a.rs", "../b.md"]);
 }

@@ -195,6 +195,7 @@ impl Outcome {
                 ui.event("stage", json!({"name": stage.name, "status": stage.status, "found": stage.found, "reasons": stage.reasons}));
             }
         }
+        self.outputs(args, ui)?;
         for report in self.reports() {
             let verdict = json!({"input": report.input, "verdict": report.verdict, "reason": report.reason, "exit": report.exit,
                 "summary": report.summary});
@@ -208,6 +209,19 @@ impl Outcome {
             Self::One(report) => Exit::ALL.iter().copied().find(|exit| exit.code() == report.exit).unwrap_or(Exit::Inconclusive),
             Self::Many(list) => list.exit(),
         })
+    }
+
+    /// Sets the outputs of a step of GitHub's: those of the report that decides.
+    fn outputs(&self, args: &Verify, ui: &Ui) -> Result<()> {
+        let Some(report) = self.reports().iter().max_by_key(|report| report.exit) else { return Ok(()) };
+        let exit = Exit::ALL.iter().copied().find(|exit| exit.code() == report.exit).unwrap_or(Exit::Inconclusive);
+        let verified = report.verified.as_ref();
+        let scope = verified.map(|facts| format!("{}, {} hardware", facts.evidence.scope.word(), facts.evidence.hardware.word()));
+        let digest = verified.map(|facts| facts.digest.to_string());
+        let file = args.output.as_ref().map(|path| path.display().to_string());
+        let reason = report.reason.map_or(exit.name(), Reason::id);
+        ui.outputs(&[("verdict", exit.name()), ("reason", reason), ("scope", &scope.unwrap_or_default())])?;
+        ui.outputs(&[("digest", &digest.unwrap_or_default()), ("report", &file.unwrap_or_default())])
     }
 
     fn reports(&self) -> &[VerifyReport] {

@@ -9,9 +9,11 @@ use serde_json::json;
 
 use crate::checks;
 use crate::cli::Cx;
+use crate::cli::github_gate::Gated;
 use crate::cli::registry::RegistryArgs;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
+use crate::gate::report::What;
 use crate::gate::{self, Approval, ApprovalSource, Approvals, Change, GateReport, Request, markdown, text};
 use crate::policy::form;
 use crate::ui::{Tone, Ui};
@@ -33,6 +35,9 @@ const DATA: &str = "recipes";
 pub struct Args {
     #[command(flatten)]
     change: ChangeArgs,
+    /// Judge the pull request or merge group that a GitHub workflow runs for, count its reviews as approvals, and report as check run, comment, summary and outputs.
+    #[arg(long)]
+    github: bool,
     /// The directory of pointers, from the root of the repository.
     #[arg(long, value_name = "PATH", default_value = "evidence")]
     evidence_path: String,
@@ -62,7 +67,7 @@ pub struct Args {
 #[derive(Debug, clap::Args)]
 struct ChangeArgs {
     /// What is merged into: a branch, a tag or a commit.
-    #[arg(long, value_name = "REF", required_unless_present = "base_dir")]
+    #[arg(long, value_name = "REF", required_unless_present_any = ["base_dir", "github"])]
     base: Option<String>,
     /// What is to be merged.
     #[arg(long, value_name = "REF", default_value = "HEAD")]
@@ -90,13 +95,31 @@ enum Format {
 }
 
 pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
-    let request = request(&args, &cx)?;
-    let report = gate::judge(&request).await?;
+    let gated = if args.github { Some(Gated::of_environment()?) } else { None };
+    let mut request = request(&args, gated.as_ref(), &cx)?;
+    let mut report = gate::judge(&request).await?;
+    if let Some(gated) = &gated
+        && wants_approval(&report)
+    {
+        let owners = report.policy.as_ref().map(|policy| policy.owners.clone()).unwrap_or_default();
+        let Approvals { given, unknown } = gated.approvals(&owners).await;
+        request.approvals.given.extend(given);
+        request.approvals.unknown = unknown;
+        report = gate::judge(&request).await?;
+    }
     show(&report, &args, &cx.ui)?;
+    if let Some(gated) = &gated {
+        gated.tell(&report, &cx).await?;
+    }
     Ok(report.exit())
 }
 
-fn request(args: &Args, cx: &Cx) -> Result<Request> {
+/// Only what edits or removes evidence, or adds other files, needs somebody's approval: for the rest, reviews are not asked for.
+fn wants_approval(report: &GateReport) -> bool {
+    !report.files.is_empty() || report.pointers.iter().any(|row| row.change != What::Added)
+}
+
+fn request(args: &Args, gated: Option<&Gated>, cx: &Cx) -> Result<Request> {
     let data = match &cx.global.data {
         None => DATA.to_owned(),
         Some(data) => {
@@ -108,7 +131,7 @@ fn request(args: &Args, cx: &Cx) -> Result<Request> {
     let given =
         args.approved_by.iter().map(|by| Approval { by: by.clone(), teams: Vec::new(), commit: None, source: ApprovalSource::Claimed });
     Ok(Request {
-        change: args.change.change()?,
+        change: args.change.change(gated)?,
         evidence: args.evidence_path.clone(),
         policy: args.policy_path.clone(),
         data,
@@ -122,7 +145,11 @@ fn request(args: &Args, cx: &Cx) -> Result<Request> {
 }
 
 impl ChangeArgs {
-    fn change(&self) -> Result<Change> {
+    fn change(&self, gated: Option<&Gated>) -> Result<Change> {
+        if let (Some(gated), None, None) = (gated, &self.base, &self.base_dir) {
+            let (base, head) = gated.change()?;
+            return Ok(Change::Commits { repository: self.repository.clone(), base, head });
+        }
         match (&self.base_dir, &self.head_dir, &self.base) {
             (Some(base), Some(head), _) => Ok(Change::Directories { base: base.clone(), head: head.clone() }),
             (_, _, Some(base)) => Ok(Change::Commits { repository: self.repository.clone(), base: base.clone(), head: self.head.clone() }),

@@ -1,0 +1,3 @@
+module seatrial.dev/testenv/github
+
+go 1.26
