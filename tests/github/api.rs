@@ -29,7 +29,8 @@ fn checks(github: &GitHub, head: &str) -> Vec<Value> {
 }
 
 fn comments(github: &GitHub, number: u64) -> Vec<Value> {
-    let of = |comment: &&Value| comment["pull"] == number.to_string();
+    let number = number.to_string();
+    let of = |comment: &&Value| comment["pull"].as_str() == Some(number.as_str());
     github.state()["comments"].as_array().into_iter().flatten().filter(of).cloned().collect()
 }
 

@@ -113,13 +113,38 @@ fn pointer_below(folder: &Path) -> String {
     pointer.strip_prefix(folder).expect("is below").display().to_string()
 }
 
+/// The parts that a workflow runs against.
+struct Scene<'a> {
+    stack: &'a Stack,
+    act: &'a Path,
+    github: &'a GitHub,
+    consumer: &'a Consumer,
+    /// The line of a workflow that names the trusted root.
+    trust: String,
+}
+
+/// What a run of the validating workflow left.
+struct Made {
+    /// Of the pointer, below `evidence`.
+    path: String,
+    pointer: String,
+    bundle: PathBuf,
+}
+
+/// A pull request, and what must come of it.
+struct Case {
+    name: &'static str,
+    base_policy: String,
+    head_files: Vec<(String, String)>,
+    decision: &'static str,
+    reason: &'static str,
+}
+
 #[test]
 #[ignore = "matrix"]
 fn evidence_that_a_workflow_made_is_accepted_and_what_is_wrong_is_refused() {
     let Some(stack) = Stack::shared() else { return };
     let (Some(act), Some(github), Some(cluster)) = (program("act"), GitHub::within(stack), Cluster::start(stack)) else { return };
-
-    // Validate: the run, the evidence, the pointer, and the commit that offers it.
     let trust = format!("      trusted-root: {}\n", stack.trusted_root());
     let with = format!(
         "{trust}      signing-config: {}\n      workflow: conformance\n      recipe: sim-h100\n      settle: \"5\"\n      push: {REGISTRY}/team/evidence\n      login: false\n      offer: commit\n      branch: new-evidence\n      runs-on: '\"ubuntu-24.04\"'\n",
@@ -127,146 +152,179 @@ fn evidence_that_a_workflow_made_is_accepted_and_what_is_wrong_is_refused() {
     );
     let validate = caller("workflow_dispatch", "validate", &with);
     let gate = caller("pull_request_target", "gate", &trust);
+    let lenient = policy(SIMULATED, "1h");
     let files = [
         (".github/workflows/validate.yaml", validate.as_str()),
         (".github/workflows/gate.yaml", gate.as_str()),
-        ("evidence/policy.yaml", &policy(SIMULATED, "1h")),
+        ("evidence/policy.yaml", lenient.as_str()),
     ];
     let Some(consumer) = Consumer::new(REPOSITORY, &files) else { return };
-    let start = "5555555555555555555555555555555555555555";
-    github.seed(&json!({"refs": {"heads/main": start, "heads/new-evidence": start}, "commits": {start: {"tree": start, "message": "m", "parents": []}}}));
-    let mut environment = variables("contents=write", &identity(REPOSITORY, "202", "validate.yaml"));
-    environment.insert("KUBECONFIG", cluster.kubeconfig().display().to_string());
-    let ran = consumer.act(Some(stack.command(&act)), "workflow_dispatch", &json!({"ref": "refs/heads/main"}), &environment);
-    assert!(ran.ok, "{}", ran.log);
-    let set = outputs(&ran);
-    for name in ["bundle", "pointer", "digest", "scope", "verdict"] {
-        assert!(set.get(name).is_some_and(|value| !value.is_empty()), "{name}: {}", ran.log);
+    let scene = Scene { stack, act: &act, github: &github, consumer: &consumer, trust };
+    let made = scene.validated(&cluster);
+    let theirs = scene.published_by_somebody_else(&made);
+    scene.signed_when_pushed(&made);
+    let git_config = scene.serves_git();
+    for (number, case) in (1..).zip(cases(&made, &theirs)) {
+        scene.judged(number, &case, &git_config);
     }
-    let artifacts = consumer.beside("artifacts");
-    let evidence = artifacts.join("seatrial-pointer");
-    let path = pointer_below(&evidence);
-    let pointer = std::fs::read_to_string(evidence.join(&path)).expect("reads");
-    assert!(pointer.contains(&format!("https://github.com/{REPOSITORY}")) && path.contains(&set["digest"].replace(':', "-")), "{pointer}");
-    assert!(artifacts.join("seatrial-run/results.json").exists(), "the run is kept");
-    let state = github.state();
-    let commit = &state["commits"][state["refs"]["heads/new-evidence"].as_str().expect("a commit")];
-    let offered = &state["trees"][commit["tree"].as_str().unwrap_or_default()]["tree"][0];
-    assert_eq!((&offered["path"], &offered["content"]), (&json!(format!("evidence/{path}")), &json!(pointer)), "{state}");
+}
 
-    // The same evidence, by a workflow run of somebody else who calls the same reusable workflow.
-    let bundle = artifacts.join("seatrial-run/bundle");
-    let foreign = consumer.beside("foreign");
-    std::fs::remove_file(bundle.join("signature.sigstore.json")).expect("is removed");
-    let repository = format!("{REGISTRY}/evil/evidence");
-    let mut publish = stack.seatrial(&["evidence", "publish", &bundle.display().to_string(), "--push", &repository, "--plain-http"]);
-    publish.args(["--signing-config", &stack.signing_config(), "--trusted-root", &stack.trusted_root(), "--pointer-dir"]).arg(&foreign);
-    publish.env("GITHUB_ACTIONS", "true").env("ACTIONS_ID_TOKEN_REQUEST_URL", identity("evil/fork", "666", "validate.yaml"));
-    publish.env("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "request-token");
-    exits(publish, 0);
-    let theirs = std::fs::read_to_string(foreign.join(pointer_below(&foreign))).expect("reads");
+/// Pull requests, each of which adds something to a base with a policy.
+fn cases(made: &Made, theirs: &str) -> Vec<Case> {
+    let at = format!("evidence/{}", made.path);
+    let edited = made.pointer.replacen("hardware: simulated", "hardware: real", 1);
+    assert_ne!(edited, made.pointer);
+    let (lenient, strict) = (policy(SIMULATED, "1h"), policy("", "1h"));
+    let of = |name, base_policy: &str, head_files: &[(&str, &str)], decision, reason| Case {
+        name,
+        base_policy: base_policy.to_owned(),
+        head_files: head_files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect(),
+        decision,
+        reason,
+    };
+    let (pointer, recipe) = ((at.as_str(), made.pointer.as_str()), ("recipes/sim-h100.yaml", RECIPE));
+    let own_rules = [pointer, ("evidence/policy.yaml", lenient.as_str()), (".github/workflows/gate.yaml", "seatrial-gate-of-the-head")];
+    vec![
+        of("accepted", &lenient, &[pointer], "accept", "ok"),
+        of("edited", &lenient, &[(&at, &edited)], "refuse", "replay-disagrees"),
+        of("of another repository", &lenient, &[(&at, theirs)], "refuse", "other-source"),
+        of("simulated", &strict, &[pointer], "refuse", "hardware-simulated"),
+        of("old", &policy(SIMULATED, "1s"), &[pointer], "refuse", "too-old"),
+        of("the policy is edited too", &strict, &own_rules, "refuse", "hardware-simulated"),
+        of("no evidence", &lenient, &[recipe], "needs-evidence", "evidence-missing"),
+        of("the recipe changed after the run", &lenient, &[pointer, recipe], "refuse", "recipe-drifted"),
+    ]
+}
 
-    // What is pending is signed by the workflow of whoever pushed it, and committed.
-    let waiting = format!("{REGISTRY}/team/pending");
-    let mut push = stack.seatrial(&["evidence", "push", &bundle.display().to_string(), "--push", &waiting, "--plain-http"]);
-    std::fs::remove_file(bundle.join("signature.sigstore.json")).expect("is removed");
-    push.current_dir(consumer.path());
-    exits(push, 0);
-    let with = format!("{trust}      signing-config: {}\n      login: false\n", stack.signing_config());
-    consumer.write(".github/workflows/sign.yaml", &caller("push", "sign", &with));
-    consumer.commit();
-    let environment = variables("contents=write", &identity(REPOSITORY, "202", "evidence-sign.yaml"));
-    let ran = consumer.act(Some(stack.command(&act)), "push", &json!({"ref": "refs/heads/main"}), &environment);
-    assert!(ran.ok, "{}", ran.log);
-    assert_eq!(outputs(&ran).get("pointer"), Some(&format!("evidence/{path}")), "{}", ran.log);
-    let state = github.state();
-    let commit = &state["commits"][state["refs"]["heads/main"].as_str().expect("a commit")];
-    let signed = state["trees"][commit["tree"].as_str().unwrap_or_default()]["tree"][0]["content"].as_str().unwrap_or_default().to_owned();
-    assert!(signed.contains("team/pending") && signed.contains("evidence-sign.yaml@"), "{state}");
-    consumer.git(&["rm", "--quiet", "-r", "evidence/sim-h100", ".github/workflows/sign.yaml"]);
-    consumer.commit();
+impl Scene<'_> {
+    /// Validates: the run, the evidence, the pointer, and the commit that offers it.
+    fn validated(&self, cluster: &Cluster) -> Made {
+        let start = "5555555555555555555555555555555555555555";
+        self.github.seed(&json!({"refs": {"heads/main": start, "heads/new-evidence": start}, "commits": {start: {"tree": start, "message": "m", "parents": []}}}));
+        let mut environment = variables("contents=write", &identity(REPOSITORY, "202", "validate.yaml"));
+        environment.insert("KUBECONFIG", cluster.kubeconfig().display().to_string());
+        let ran = self.runs("workflow_dispatch", &json!({"ref": "refs/heads/main"}), &environment);
+        assert!(ran.ok, "{}", ran.log);
+        let set = outputs(&ran);
+        for name in ["bundle", "pointer", "digest", "scope", "verdict"] {
+            assert!(set.get(name).is_some_and(|value| !value.is_empty()), "{name}: {}", ran.log);
+        }
+        let artifacts = self.consumer.beside("artifacts");
+        let evidence = artifacts.join("seatrial-pointer");
+        let path = pointer_below(&evidence);
+        let pointer = std::fs::read_to_string(evidence.join(&path)).expect("reads");
+        assert!(
+            pointer.contains(&format!("https://github.com/{REPOSITORY}")) && path.contains(&set["digest"].replace(':', "-")),
+            "{pointer}"
+        );
+        assert!(artifacts.join("seatrial-run/results.json").exists(), "the run is kept");
+        let state = self.github.state();
+        let offered = &entry(&state, "heads/new-evidence");
+        assert_eq!((&offered["path"], &offered["content"]), (&json!(format!("evidence/{path}")), &json!(pointer)), "{state}");
+        Made { path, pointer, bundle: artifacts.join("seatrial-run/bundle") }
+    }
 
-    // Gate: base and head of each pull request, and what comes of it.
-    let at = format!("evidence/{path}");
-    let edited = pointer.replacen("hardware: simulated", "hardware: real", 1);
-    assert_ne!(edited, pointer);
-    let judge = "seatrial-gate-of-the-head";
-    let cases: Vec<(&str, String, Vec<(&str, &str)>, &str, &str)> = vec![
-        ("accepted", policy(SIMULATED, "1h"), vec![(&at, &pointer)], "accept", "ok"),
-        ("edited", policy(SIMULATED, "1h"), vec![(&at, &edited)], "refuse", "replay-disagrees"),
-        ("of another repository", policy(SIMULATED, "1h"), vec![(&at, &theirs)], "refuse", "other-source"),
-        ("simulated", policy("", "1h"), vec![(&at, &pointer)], "refuse", "hardware-simulated"),
-        ("old", policy(SIMULATED, "1s"), vec![(&at, &pointer)], "refuse", "too-old"),
-        (
-            "the policy is edited too",
-            policy("", "1h"),
-            vec![(&at, &pointer), ("evidence/policy.yaml", &files[2].1), (".github/workflows/gate.yaml", judge)],
-            "refuse",
-            "hardware-simulated",
-        ),
-        ("no evidence", policy(SIMULATED, "1h"), vec![("recipes/sim-h100.yaml", RECIPE)], "needs-evidence", "evidence-missing"),
-        (
-            "the recipe changed after the run",
-            policy(SIMULATED, "1h"),
-            vec![(&at, &pointer), ("recipes/sim-h100.yaml", RECIPE)],
-            "refuse",
-            "recipe-drifted",
-        ),
-    ];
-    let server = consumer.beside("server/example-org");
-    std::os::unix::fs::symlink(consumer.path(), server.join("evidence.git")).expect("is linked");
-    consumer.git(&["config", "uploadpack.allowAnySHA1InWant", "true"]);
-    // What would come from GitHub comes from here, also to git.
-    let git_config = consumer.beside("server").join("gitconfig");
-    let text = format!("[url \"file://{}/\"]\n  insteadOf = https://github.com/\n", consumer.beside("server").display());
-    std::fs::write(&git_config, text).expect("is written");
-    for (number, (name, base_policy, head_files, decision, reason)) in cases.iter().enumerate() {
+    /// The same evidence, by a workflow run of somebody else who calls the same reusable workflow: the pointer.
+    fn published_by_somebody_else(&self, made: &Made) -> String {
+        let (stack, foreign) = (self.stack, self.consumer.beside("foreign"));
+        std::fs::remove_file(made.bundle.join("signature.sigstore.json")).expect("is removed");
+        let repository = format!("{REGISTRY}/evil/evidence");
+        let mut publish =
+            stack.seatrial(&["evidence", "publish", &made.bundle.display().to_string(), "--push", &repository, "--plain-http"]);
+        publish.args(["--signing-config", &stack.signing_config(), "--trusted-root", &stack.trusted_root(), "--pointer-dir"]).arg(&foreign);
+        publish.env("GITHUB_ACTIONS", "true").env("ACTIONS_ID_TOKEN_REQUEST_URL", identity("evil/fork", "666", "validate.yaml"));
+        publish.env("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "request-token");
+        exits(publish, 0);
+        std::fs::read_to_string(foreign.join(pointer_below(&foreign))).expect("reads")
+    }
+
+    /// What is pending is signed by the workflow of whoever pushed it, and committed.
+    fn signed_when_pushed(&self, made: &Made) {
+        let (stack, consumer) = (self.stack, self.consumer);
+        let waiting = format!("{REGISTRY}/team/pending");
+        let mut push = stack.seatrial(&["evidence", "push", &made.bundle.display().to_string(), "--push", &waiting, "--plain-http"]);
+        std::fs::remove_file(made.bundle.join("signature.sigstore.json")).expect("is removed");
+        push.current_dir(consumer.path());
+        exits(push, 0);
+        let with = format!("{}      signing-config: {}\n      login: false\n", self.trust, stack.signing_config());
+        consumer.write(".github/workflows/sign.yaml", &caller("push", "sign", &with));
+        consumer.commit();
+        let environment = variables("contents=write", &identity(REPOSITORY, "202", "evidence-sign.yaml"));
+        let ran = self.runs("push", &json!({"ref": "refs/heads/main"}), &environment);
+        assert!(ran.ok, "{}", ran.log);
+        assert_eq!(outputs(&ran).get("pointer"), Some(&format!("evidence/{}", made.path)), "{}", ran.log);
+        let state = self.github.state();
+        let signed = entry(&state, "heads/main")["content"].as_str().unwrap_or_default().to_owned();
+        assert!(signed.contains("team/pending") && signed.contains("evidence-sign.yaml@"), "{state}");
+        consumer.git(&["rm", "--quiet", "-r", "evidence/sim-h100", ".github/workflows/sign.yaml"]);
+        consumer.commit();
+    }
+
+    /// Has git get from here what would come from GitHub: the settings that do.
+    fn serves_git(&self) -> PathBuf {
+        let server = self.consumer.beside("server");
+        std::os::unix::fs::symlink(self.consumer.path(), server.join("example-org/evidence.git")).expect("is linked");
+        self.consumer.git(&["config", "uploadpack.allowAnySHA1InWant", "true"]);
+        let git_config = server.join("gitconfig");
+        let text = format!("[url \"file://{}/\"]\n  insteadOf = https://github.com/\n", server.display());
+        std::fs::write(&git_config, text).expect("is written");
+        git_config
+    }
+
+    /// One pull request, judged by the workflow and by hand.
+    fn judged(&self, number: usize, case: &Case, git_config: &Path) {
+        let (consumer, name) = (self.consumer, case.name);
         consumer.git(&["checkout", "--quiet", "-B", "main"]);
-        consumer.write("evidence/policy.yaml", base_policy);
+        consumer.write("evidence/policy.yaml", &case.base_policy);
         let base = consumer.commit();
         consumer.git(&["checkout", "--quiet", "-b", &format!("pull-{number}")]);
-        for (path, text) in head_files {
+        for (path, text) in &case.head_files {
             consumer.write(path, text);
         }
         let head = consumer.commit();
         consumer.git(&["checkout", "--quiet", "main"]);
-        let payload = json!({"number": number + 1, "pull_request": {"number": number + 1, "base": {"sha": base, "ref": "main"}, "head": {"sha": head, "ref": "x"}}});
+        let payload = json!({"number": number, "pull_request": {"number": number, "base": {"sha": base, "ref": "main"}, "head": {"sha": head, "ref": "x"}}});
         let mut environment = variables(GATE, GITHUB);
         environment.insert("GIT_CONFIG_GLOBAL", git_config.display().to_string());
-        let ran = consumer.act(Some(stack.command(&act)), "pull_request_target", &payload, &environment);
+        let ran = self.runs("pull_request_target", &payload, &environment);
         let set = outputs(&ran);
-        assert_eq!(set.get("decision").map(String::as_str), Some(*decision), "{name}: {}", ran.log);
-        assert_eq!(ran.ok, *decision == "accept", "{name}: {}", ran.log);
-        assert_eq!(set.get("reason").map(String::as_str), Some(*reason), "{name}: {}", ran.log);
+        assert_eq!(set.get("decision").map(String::as_str), Some(case.decision), "{name}: {}", ran.log);
+        assert_eq!(ran.ok, case.decision == "accept", "{name}: {}", ran.log);
+        assert_eq!(set.get("reason").map(String::as_str), Some(case.reason), "{name}: {}", ran.log);
         assert!(set.contains_key("accepted") && set.contains_key("refused"), "{name}: {}", ran.log);
-        // What the pull request is told.
-        let state = github.state();
-        let check =
-            state["checks"].as_array().into_iter().flatten().find(|check| check["head_sha"] == head.as_str()).expect("a check run").clone();
-        assert_eq!(check["conclusion"] == "success", *decision == "accept", "{name}: {check}");
-        let comments = state["comments"].as_array().expect("comments").iter().filter(|comment| comment["pull"] == (number + 1).to_string());
-        let bodies: Vec<&str> = comments.filter_map(|comment| comment["body"].as_str()).collect();
-        assert!(bodies.len() == 1 && bodies[0].contains(decision), "{name}: {bodies:?}");
+        self.told(number, &head, case);
         // By hand it is the same.
-        let mut by_hand = stack.seatrial(&[
-            "gate",
-            "--base",
-            &base,
-            "--head",
-            &head,
-            "--plain-http",
-            "-t",
-            "json",
-            "--trusted-root",
-            &stack.trusted_root(),
-        ]);
+        let root = self.stack.trusted_root();
+        let mut by_hand =
+            self.stack.seatrial(&["gate", "--base", &base, "--head", &head, "--plain-http", "-t", "json", "--trusted-root", &root]);
         let output = by_hand.current_dir(consumer.path()).output().expect("runs");
         let report: Value =
             serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
-        assert_eq!(report["decision"], *decision, "{name}");
+        assert_eq!(report["decision"], case.decision, "{name}");
         assert_eq!(report["reason"].as_str().unwrap_or("ok"), set["reason"], "{name}");
         assert_eq!(output.status.code().map(|code| code.to_string()), set.get("exit-code").cloned(), "{name}");
     }
+
+    /// What the pull request is told: a check run and one comment.
+    fn told(&self, number: usize, head: &str, case: &Case) {
+        let (state, number) = (self.github.state(), number.to_string());
+        let check = state["checks"].as_array().into_iter().flatten().find(|check| check["head_sha"] == head).expect("a check run");
+        assert_eq!(check["conclusion"] == "success", case.decision == "accept", "{}: {check}", case.name);
+        let comments = state["comments"].as_array().expect("comments").iter();
+        let own = comments.filter(|comment| comment["pull"].as_str() == Some(number.as_str()));
+        let bodies: Vec<&str> = own.filter_map(|comment| comment["body"].as_str()).collect();
+        assert!(bodies.len() == 1 && bodies[0].contains(case.decision), "{}: {bodies:?}", case.name);
+    }
+
+    fn runs(&self, event: &str, payload: &Value, environment: &BTreeMap<&'static str, String>) -> Acted {
+        self.consumer.act(Some(self.stack.command(self.act)), event, payload, environment)
+    }
+}
+
+/// The first file that the commit at a ref brings.
+fn entry(state: &Value, reference: &str) -> Value {
+    let commit = &state["commits"][state["refs"][reference].as_str().expect("a commit")];
+    state["trees"][commit["tree"].as_str().unwrap_or_default()]["tree"][0].clone()
 }
 
 /// A recipe of the same name that asks for something else.
