@@ -262,8 +262,8 @@ impl Scene<'_> {
 
     /// Has git get from here what would come from GitHub: the settings that do.
     fn serves_git(&self) -> PathBuf {
-        let server = self.consumer.beside("server");
-        std::os::unix::fs::symlink(self.consumer.path(), server.join("example-org/evidence.git")).expect("is linked");
+        let (server, owner) = (self.consumer.beside("server"), self.consumer.beside("server/example-org"));
+        std::os::unix::fs::symlink(self.consumer.path(), owner.join("evidence.git")).expect("is linked");
         self.consumer.git(&["config", "uploadpack.allowAnySHA1InWant", "true"]);
         let git_config = server.join("gitconfig");
         let text = format!("[url \"file://{}/\"]\n  insteadOf = https://github.com/\n", server.display());
