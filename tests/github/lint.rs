@@ -68,12 +68,18 @@ fn own_pins() -> Vec<(String, String, String)> {
 fn what_is_pinned_is_what_is_here() {
     let pins = own_pins();
     assert!(pins.len() >= 9, "{pins:?}");
+    let git = |args: &[&str]| Command::new("git").args(args).current_dir(root()).output().expect("git runs");
+    let whole = git(&["rev-parse", "--is-shallow-repository"]).stdout.trim_ascii() == b"false";
     for (path, what, commit) in &pins {
         // A reusable workflow pins the commit before its own for the Action, and callers pin a commit that holds both.
         let files = if what.is_empty() { vec!["action.yml", "action/install.sh"] } else { vec![what.trim_start_matches('/')] };
         for file in files {
-            let shown = Command::new("git").args(["show", &format!("{commit}:{file}")]).current_dir(root()).output().expect("git runs");
-            assert!(shown.status.success(), "{path} pins {commit}, which is not in this clone's history: git fetch --unshallow");
+            let shown = git(&["show", &format!("{commit}:{file}")]);
+            if !shown.status.success() && !whole {
+                eprintln!("not compared: {path} pins {commit}, and this copy has no whole history (git fetch --unshallow)");
+                continue;
+            }
+            assert!(shown.status.success(), "{path} pins {commit}, which is in no history of this repository");
             let now = std::fs::read(root().join(file)).expect(file);
             assert!(shown.stdout == now, "{file} has changed since {commit}, which {path} pins: commit it first, then pin that commit");
         }
