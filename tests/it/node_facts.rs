@@ -242,6 +242,23 @@ async fn a_node_that_does_not_answer_is_named_with_the_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_more_nodes_are_asked_at_a_time_than_is_wanted() {
+    let cluster = lease().await;
+    // kwok says of its pods that they run; each of the four takes its whole time.
+    let flags = ["--node-facts", "--image", IMAGE, "--node-timeout", "3", "--parallel", "2", "--namespace", "default"];
+    Bin::seatrial().args(["snapshot"]).args(flags).args([Path::new("--kubeconfig"), &cluster.kubeconfig()]).exits(3);
+    let events = cluster.get(&["events", "--namespace", "default", "--field-selector", "reason=Scheduled"]);
+    let of_ours = |event: &&Value| event["involvedObject"]["name"].as_str().is_some_and(|name| name.starts_with("node-facts-"));
+    let placed = events["items"].as_array().expect("a list").iter().filter(of_ours);
+    let mut placed: Vec<jiff::Timestamp> =
+        placed.map(|event| event["eventTime"].as_str().and_then(|time| time.parse().ok()).expect("a time")).collect();
+    placed.sort();
+    let later: Vec<f64> = placed.iter().map(|time| time.duration_since(placed[0]).as_secs_f64()).collect();
+    assert!(later.len() == 4 && later[1] < 2.9 && later[2] >= 2.9, "{later:?}");
+    assert_eq!(cluster.left(), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn facts_of_more_than_a_mebibyte_come_whole_through_the_log_or_not_at_all() {
     let cluster = lease().await;
     let (Some(first), Some(second)) = (plan(&cluster, "real-1"), plan(&cluster, "real-2")) else { return };
