@@ -1,5 +1,6 @@
 //! What actionlint and zizmor say of our Action, workflows and examples, and whether what they pin is what is here.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -76,7 +77,8 @@ fn what_is_pinned_is_what_is_here() {
         for file in files {
             let shown = git(&["show", &format!("{commit}:{file}")]);
             if !shown.status.success() && !whole {
-                eprintln!("not compared: {path} pins {commit}, and this copy has no whole history (git fetch --unshallow)");
+                let said = format!("not compared: {path} pins {commit}, and this copy has no whole history (git fetch --unshallow)\n");
+                std::io::stderr().write_all(said.as_bytes()).expect("somebody listens");
                 continue;
             }
             assert!(shown.status.success(), "{path} pins {commit}, which is in no history of this repository");
