@@ -148,9 +148,12 @@ impl Recipes {
             }
             Ok(None) => row.state = RecipeState::Removed,
             Ok(Some(is)) => {
-                let drift = was.as_ref().and_then(|was| verify::between(&was.recipe, &is.recipe).ok()).unwrap_or_default();
-                row.changes = drift.0.iter().take(LISTED).map(shown_change).collect();
-                row.evidence = held.iter().map(|held| matched(held, was.as_ref(), is, drift.is_material())).collect();
+                let compared = was.as_ref().map(|was| verify::between(&was.recipe, &is.recipe));
+                let drift = compared.as_ref().and_then(|compared| compared.as_ref().ok());
+                row.changes = drift.iter().flat_map(|drift| &drift.0).take(LISTED).map(shown_change).collect();
+                // What could not be compared is never taken for the same.
+                let material = matches!(compared, Some(Err(_))) || drift.is_some_and(|drift| drift.is_material());
+                row.evidence = held.iter().map(|held| matched(held, was.as_ref(), is, material)).collect();
                 row.state = state(&row.evidence);
                 let (weight, reason) = wanted(row.state, name, gate);
                 row.blocks = affected && weight == Weight::Block && !reason.is_empty();
