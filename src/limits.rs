@@ -203,6 +203,12 @@ pub const DIAGNOSTICS_BYTES: usize = 256 << 10;
 
 /// How long a pod may take from creation to running: scheduling takes seconds, an image pull of a small image a few more.
 pub const POD_RUNNING: Duration = Duration::from_secs(30);
+/// How long a gang may take from creation to being placed: schedulers work in cycles of a second, webhooks and queues add a few.
+pub const GANG_PLACED: Duration = Duration::from_secs(30);
+/// How long no pod of a gang that does not fit may hold a GPU: ten cycles of a gang scheduler, each of which would place some if it could.
+pub const GANG_DWELL: Duration = Duration::from_secs(10);
+/// How long a controller may take to say that a queue of ours is usable.
+pub const QUEUE_READY: Duration = Duration::from_secs(20);
 /// How long an allocation may outlive its pod before it counts as leaked.
 pub const GPU_RELEASE: Duration = Duration::from_secs(30);
 /// How long a run waits for another run's GPUs.

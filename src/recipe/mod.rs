@@ -6,6 +6,7 @@ mod aicr;
 pub mod catalog;
 pub mod component;
 pub mod criteria;
+pub mod gang;
 pub mod infer;
 pub mod lint;
 pub mod load;
@@ -24,6 +25,7 @@ use crate::digest::Digest;
 use crate::error::Result;
 pub use component::{Component, ComponentType, HealthFile, Per, Threshold};
 pub use criteria::Criteria;
+pub use gang::{GangScheduler, PodGroupKind};
 pub use load::{Document, LoadedRecipe};
 pub use own::Own;
 
@@ -92,6 +94,9 @@ pub struct Spec {
     /// What measurements must reach, for the checks that measure.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub thresholds: Vec<Threshold>,
+    /// Gang schedulers that are tried; where none is named, all known ones that the cluster has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gang_schedulers: Vec<GangScheduler>,
     /// What the intent step runs, per intent.
     #[serde(default)]
     pub intent: BTreeMap<Intent, IntentSpec>,
