@@ -104,6 +104,8 @@ pub const SIM_TRIES: usize = 3;
 pub const SIM_LOG_LINES: usize = 8;
 /// Characters of such a line.
 pub const SIM_LOG_COLUMNS: usize = 300;
+/// One file of what a controller's makers install: the largest, Kueue's kind of workloads, has 1.4 MB.
+pub const SIM_MANIFEST_BYTES: u64 = 8 << 20;
 /// Nodes written at a time when a simulated cluster is loaded: faster than one by one, and no burst.
 pub const SIM_WRITES: usize = 8;
 

@@ -75,7 +75,12 @@ const CRATES: &[(&str, &[&str], &str)] = &[
     ("gix", &["src/git.rs"], "objects of a repository that nobody vouches for are read in one place, within limits"),
     ("hyper", &["src/sign/login/", "src/source/web_tests.rs"], "the one port that we listen on is a browser's way back"),
     ("oauth2 webbrowser", &["src/sign/login/"], "people log in in one place, where what comes back is judged"),
-    ("reqwest", &["src/github/api.rs", "src/registry/", "src/sign/", "src/source/", "src/trust/update.rs"], "all sockets but `cluster`'s"),
+    (
+        "reqwest",
+        &["src/github/api.rs", "src/registry/", "src/sign/", "src/sim/addons/starting.rs", "src/source/", "src/trust/update.rs"],
+        "all sockets but `cluster`'s",
+    ),
+    ("rcgen", &["src/sim/addons/certificates.rs"], "certificates are made in one place, with keys for their owner only"),
     ("jpx_core", &["src/health/expression.rs"], "expressions are checked when they are compiled, in one place"),
     ("minijinja", &["src/results/markdown.rs"], "its formatter escapes every value"),
     ("quick_xml", &["src/facts/nvidia.rs"], "one reader of XML"),
