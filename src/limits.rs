@@ -248,6 +248,21 @@ pub const CONVERGENCE: Duration = Duration::from_secs(180);
 /// How often a cluster that comes to rest is looked at.
 pub const CONVERGENCE_LOOK: Duration = Duration::from_secs(1);
 
+/// The longest wait from a pending pod until it runs on a node that an autoscaler added: clouds take 3 to 8 minutes for a GPU node with its
+/// drivers.
+pub const NODE_ADDED: Duration = Duration::from_secs(600);
+/// The longest wait for an empty node to go: cluster-autoscaler leaves it for 10 minutes by default, and looks every 10 s.
+pub const NODE_REMOVED: Duration = Duration::from_secs(900);
+/// How long a new node must stay while a pod runs on it, and a pool must stay as it was after it has gone: one that flaps does so within
+/// the 10 s in which autoscalers look again.
+pub const NODE_DWELL: Duration = Duration::from_secs(12);
+
+/// The longest wait from a change of the load until the number of pods follows: an adapter reads Prometheus every 30 s, which scrapes every
+/// 15 to 30 s, and the autoscaler looks every 15 s.
+pub const SCALING_WINDOW: Duration = Duration::from_secs(180);
+/// How long the number of pods must stay while the load stays: three looks of the autoscaler.
+pub const SCALING_HOLD: Duration = Duration::from_secs(45);
+
 /// How long a registry is asked whether it has an image, before a run: more would be noticed.
 pub const IMAGE_ASKED: Duration = Duration::from_secs(5);
 

@@ -1,11 +1,13 @@
 //! Integration tests: the program against real servers.
 
+mod autoscaling;
 mod bad_input;
 mod checks;
 mod concurrent;
 mod connect;
 mod crash;
 mod output;
+mod pod_autoscaling;
 mod defects;
 mod faults;
 mod from_aicr;

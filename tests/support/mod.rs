@@ -1,5 +1,7 @@
 //! What integration tests share: the program with a scrubbed environment, and real control planes.
 
+pub(crate) mod adapter;
+pub(crate) mod autoscaler;
 pub(crate) mod cluster;
 mod etcd;
 #[expect(dead_code, reason = "other test programs use the rest of it")]
@@ -8,6 +10,8 @@ pub(crate) mod node;
 #[expect(dead_code, reason = "other test programs use the rest of it")]
 pub(crate) mod registry;
 pub(crate) mod runs;
+#[expect(dead_code, reason = "other test programs use the rest of it")]
+mod tls;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
