@@ -8,6 +8,7 @@ mod crash;
 mod output;
 mod defects;
 mod faults;
+mod forward;
 mod from_aicr;
 mod preflight;
 mod settings;
