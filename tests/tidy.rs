@@ -73,7 +73,8 @@ const CRATES: &[(&str, &[&str], &str)] = &[
     ("sigstore_oidc sigstore_rekor sigstore_sign sigstore_tsa", &["src/sign/"], "only signing talks to Sigstore's services"),
     ("octocrab", &["src/github/"], "GitHub is asked in one place, which repeats, waits and explains"),
     ("gix", &["src/git.rs"], "objects of a repository that nobody vouches for are read in one place, within limits"),
-    ("hyper", &["src/sign/login/", "src/source/web_tests.rs"], "the one port that we listen on is a browser's way back"),
+    ("hyper", &["src/cluster/forward.rs", "src/sign/login/", "src/source/web_tests.rs"], "the one port that we listen on is a browser's way back"),
+    ("prometheus_scraper", &["src/checks/exposition.rs"], "one reader of what exporters say"),
     ("oauth2 webbrowser", &["src/sign/login/"], "people log in in one place, where what comes back is judged"),
     (
         "reqwest",
