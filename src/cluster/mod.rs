@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod connect;
+pub mod forward;
 mod kubeconfig;
 pub mod lease;
 pub mod logs;
@@ -18,6 +19,7 @@ pub mod write;
 
 pub use access::{Access, Missing, Place};
 pub use connect::{Cluster, Target};
+pub use forward::{Answer, Forward};
 pub use object::ObjectRef;
 pub use read::Query;
 pub use record::{Recorder, Recording, Sight};

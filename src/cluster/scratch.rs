@@ -376,6 +376,7 @@ async fn outside_objects(cluster: &Cluster, kinds: &[(String, String)], run: &st
 
 /// Kinds that checks and steps create in a namespace; workloads before what they hold.
 pub const NAMESPACED: &[(&str, &str)] = &[
+    ("autoscaling/v2", "HorizontalPodAutoscaler"),
     ("batch/v1", "Job"),
     ("apps/v1", "Deployment"),
     ("v1", "Pod"),

@@ -205,6 +205,9 @@ fn check(recipe: &Recipe, name: &str) -> Result<()> {
             return wrong(format!("spec.intent.{} wants more than {MOST_PODS} pods or {MOST_GPUS} GPUs per pod", intent.word()));
         }
     }
+    if let Some(Err(problem)) = spec.autoscaling.as_ref().map(super::Autoscaling::check) {
+        return wrong(problem);
+    }
     order(recipe).map_err(|error| error.context(name.to_owned())).map(|_| ())
 }
 

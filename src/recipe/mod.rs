@@ -3,6 +3,7 @@
 //! This file is the model of a resolved recipe. `overlay`, `catalog` and `resolve` make one out of parts, `load` reads it and checks it.
 
 mod aicr;
+pub mod autoscaling;
 pub mod catalog;
 pub mod component;
 pub mod criteria;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::constraints::Constraint;
 use crate::digest::Digest;
 use crate::error::Result;
+pub use autoscaling::{Autoscaling, Load, MetricSource, ScaledPool, ScalingMetric};
 pub use component::{Component, ComponentType, HealthFile, Per, Threshold};
 pub use criteria::Criteria;
 pub use gang::{GangScheduler, PodGroupKind};
@@ -100,6 +102,9 @@ pub struct Spec {
     /// What the intent step runs, per intent.
     #[serde(default)]
     pub intent: BTreeMap<Intent, IntentSpec>,
+    /// What must scale.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscaling: Option<Autoscaling>,
 }
 
 /// An object that must exist.

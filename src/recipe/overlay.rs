@@ -10,7 +10,7 @@ use crate::constraints::Constraint;
 use crate::error::{Error, Result};
 use crate::recipe::catalog::Catalog;
 use crate::recipe::tree::{self, Leaves, Path};
-use crate::recipe::{Component, Criteria, ExpectedObject, GangScheduler, HealthFile, Intent, IntentSpec, Phases, Threshold};
+use crate::recipe::{Autoscaling, Component, Criteria, ExpectedObject, GangScheduler, HealthFile, Intent, IntentSpec, Phases, Threshold};
 use crate::ui::printable;
 
 /// A part of a recipe, for clusters of some criteria.
@@ -85,6 +85,9 @@ pub struct OverlaySpec {
     /// What the intent step runs, per intent.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub intent: BTreeMap<Intent, IntentSpec>,
+    /// What must scale, each part replaced as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscaling: Option<Autoscaling>,
     /// What is taken out of what less specific overlays set.
     #[serde(default)]
     pub remove: Remove,

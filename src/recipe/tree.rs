@@ -48,9 +48,10 @@ pub(super) fn leaves(spec: &Value) -> Result<Leaves> {
                     }
                 }
             }
-            "intent" => {
-                for (word, intent) in content.as_object().into_iter().flatten() {
-                    put(&["intent", word], intent)?;
+            // One value for each intent, and for each part of what a check is told.
+            section @ ("intent" | "autoscaling") => {
+                for (name, part) in content.as_object().into_iter().flatten() {
+                    put(&[section, name], part)?;
                 }
             }
             list if LISTS.contains(&list) => {
