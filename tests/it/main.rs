@@ -12,6 +12,7 @@ mod defects;
 mod faults;
 mod forward;
 mod from_aicr;
+mod gang;
 mod preflight;
 mod settings;
 mod node_facts;
