@@ -5,6 +5,7 @@ mod convergence;
 mod dra_support;
 pub mod expected;
 mod expected_resources;
+mod gang_scheduling;
 mod gpu_capacity;
 mod gpu_operator_health;
 mod gpu_operator_version;
@@ -121,6 +122,7 @@ pub static ALL: &[&Check] = &[
     &convergence::CHECK,
     &dra_support::CHECK,
     &expected_resources::CHECK,
+    &gang_scheduling::CHECK,
     &gpu_capacity::CHECK,
     &gpu_operator_health::CHECK,
     &gpu_operator_version::CHECK,
@@ -136,7 +138,6 @@ pub static NOT_BUILT_YET: &[&str] = &[
     "ai-service-metrics",
     "check-nvidia-smi",
     "cre-training-goodput",
-    "gang-scheduling",
     "gke-gpu-nic-networks",
     "inference-gateway",
     "inference-perf",
@@ -195,6 +196,12 @@ pub fn find(id: &str) -> Result<Known> {
     Err(error.did_you_mean(id, names, "`seatrial list checks` shows all of them"))
 }
 
+/// Kinds (`apiVersion`, `kind`) that checks of these ids make outside namespaces, in the order in which they make them.
+#[must_use]
+pub fn outside(recipe: &Recipe, ids: &[String]) -> Vec<(String, String)> {
+    if ids.iter().any(|id| id == gang_scheduling::CHECK.id) { gang_scheduling::outside(recipe) } else { Vec::new() }
+}
+
 /// The page about a check: its card, then its documentation.
 #[must_use]
 pub fn page(check: &Check) -> String {
@@ -236,6 +243,8 @@ pub struct Cx<'a> {
     pub pods: &'a PodOptions,
     /// True if every GPU node of the snapshot is simulated, so that no container runs.
     pub simulated: bool,
+    /// The most GPUs that the run may hold at a time, where the user says so.
+    pub most_gpus: Option<u32>,
     /// Where progress is shown.
     pub ui: &'a Ui,
 }

@@ -40,13 +40,15 @@ pub(super) async fn look(
         }
     };
     look_alikes(request, sides, found)?;
-    let amended = rules::amended(Rules::read(&sides.common, &request.policy).ok().flatten().as_ref(), &sides.head, &request.policy);
+    let mut amended = rules::amended(Rules::read(&sides.common, &request.policy).ok().flatten().as_ref(), &sides.head, &request.policy);
+    amended.paths.extend(rules.keys.iter().cloned());
     let layout = Layout { evidence: &request.evidence, policy: &amended.paths };
     let mut changed = changes::between(&listings.common, &listings.tip, &listings.head, &layout);
-    if !request.policy.starts_with(&format!("{}/", request.evidence)) {
-        // A policy that lies elsewhere is looked at all the same.
-        if let Ok(elsewhere) = sides.listings(&request.policy)? {
-            changed.extend(changes::between(&elsewhere.common, &elsewhere.tip, &elsewhere.head, &layout));
+    // A policy, or a key file of one, that lies elsewhere is looked at all the same.
+    for path in amended.paths.iter().filter(|path| !below(path, &request.evidence)) {
+        match sides.listings(path)? {
+            Ok(elsewhere) => changed.extend(changes::between(&elsewhere.common, &elsewhere.tip, &elsewhere.head, &layout)),
+            Err(said) => found.reasons.push(advised(said)),
         }
     }
     if changed.iter().any(|changed| changed.place == Place::Policy) {
@@ -92,6 +94,11 @@ pub(super) async fn look(
     let held = held(request, sides, &listings, &wanted, &bytes, &accepted)?;
     found.recipes = recipes.rows(&named, &held, &rules.policy.gate);
     Ok(())
+}
+
+/// True for a path in a directory.
+fn below(path: &str, directory: &str) -> bool {
+    path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
 }
 
 fn look_alikes(request: &Request, sides: &Sides, found: &mut Found) -> Result<()> {

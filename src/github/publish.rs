@@ -7,13 +7,22 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, Kind, Result};
 use crate::gate::report::PointerRow;
-use crate::gate::{Decision, GateReport};
-use crate::github::comment::{self, MARKER};
+use crate::gate::{Decision, GateReport, markdown};
 use crate::github::{Api, Event, Subject};
 use crate::limits;
 
 /// The check run's name, which branch rules can require.
 pub const CHECK: &str = "seatrial evidence";
+
+/// The first line of our comment, by which it is found again.
+pub const MARKER: &str = "<!-- seatrial: evidence gate -->";
+
+/// The title of a check run: decision and reason.
+#[must_use]
+pub fn title(report: &GateReport) -> String {
+    let reason = report.reason.map(|reason| format!(": {}", reason.id())).unwrap_or_default();
+    format!("{}{reason}", report.decision.word())
+}
 
 /// What was told, and what could not be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -76,7 +85,7 @@ struct User {
 /// # Errors
 /// An internal error if the text cannot be written.
 pub async fn tell(api: &Api, event: &Event, report: &GateReport) -> Result<Told> {
-    let text = comment::write(report, limits::GITHUB_TEXT_BYTES - MARKER.len() - 1)?;
+    let text = markdown::write(report, limits::GITHUB_TEXT_BYTES - MARKER.len() - 1)?;
     let annotations = annotations(report);
     let mut told = Told::default();
     match event.change() {
@@ -110,8 +119,7 @@ fn conclusion(decision: Decision) -> &'static str {
 
 async fn check_run(api: &Api, event: &Event, head: &str, report: &GateReport, text: &str, annotations: &[Annotation]) -> Result<()> {
     let doing = format!("make the check run on {head} of {}", event.repository);
-    let output =
-        |annotations: &[Annotation]| -> Value { json!({"title": comment::title(report), "summary": text, "annotations": annotations}) };
+    let output = |annotations: &[Annotation]| -> Value { json!({"title": title(report), "summary": text, "annotations": annotations}) };
     let mut pieces = annotations.chunks(limits::GITHUB_ANNOTATIONS);
     let first = pieces.next().unwrap_or_default();
     let body = json!({

@@ -7,6 +7,7 @@ pub mod autoscaling;
 pub mod catalog;
 pub mod component;
 pub mod criteria;
+pub mod gang;
 pub mod infer;
 pub mod lint;
 pub mod load;
@@ -26,6 +27,7 @@ use crate::error::Result;
 pub use autoscaling::{Autoscaling, Load, MetricSource, ScaledPool, ScalingMetric};
 pub use component::{Component, ComponentType, HealthFile, Per, Threshold};
 pub use criteria::Criteria;
+pub use gang::{GangScheduler, PodGroupKind};
 pub use load::{Document, LoadedRecipe};
 pub use own::Own;
 
@@ -94,6 +96,9 @@ pub struct Spec {
     /// What measurements must reach, for the checks that measure.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub thresholds: Vec<Threshold>,
+    /// Gang schedulers that are tried; where none is named, all known ones that the cluster has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gang_schedulers: Vec<GangScheduler>,
     /// What the intent step runs, per intent.
     #[serde(default)]
     pub intent: BTreeMap<Intent, IntentSpec>,

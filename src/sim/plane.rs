@@ -190,7 +190,7 @@ fn config(home: &Home, binaries: &Binaries) -> Result<Value> {
     }
     let fixed = json!({
         "runtime": "binary", "bindAddress": "127.0.0.1", "kubeVersion": KUBERNETES, "kubeAuthorization": true, "kubeAdmission": true,
-        "disableQPSLimits": true, "enableCRDs": ["Stage"],
+        "disableQPSLimits": true, "enableCRDs": ["Stage", "PortForward"],
     });
     options.extend(fixed.as_object().cloned().unwrap_or_default());
     let extra = |name: &str, arguments: &[(&str, &str)]| {
@@ -199,11 +199,12 @@ fn config(home: &Home, binaries: &Binaries) -> Result<Value> {
     };
     let pki = home.plane(home.name()).join("pki");
     let (certificate, key) = (pki.join("admin.crt"), pki.join("admin.key"));
-    // A real node that joins knows the API server by its certificate, and cannot be found by its name.
+    // A real node that joins knows the API server by its certificate, and is found by its address. All simulated ones are kwok itself, at
+    // a name: localhost.
     let kubelets = [
         ("kubelet-client-certificate", &*certificate.to_string_lossy()),
         ("kubelet-client-key", &*key.to_string_lossy()),
-        ("kubelet-preferred-address-types", "InternalIP"),
+        ("kubelet-preferred-address-types", "InternalIP,Hostname"),
     ];
     let api_server = [&[("endpoint-reconciler-type", "none"), ("advertise-address", ADVERTISED)][..], &kubelets].concat();
     Ok(json!({

@@ -142,6 +142,7 @@ pub(crate) fn request(change: Change) -> Request {
         approvals: Approvals::default(),
         checks: checks::ALL.iter().map(|check| (check.id.to_owned(), check.version)).collect(),
         registry: options(),
+        cache: seatrial::pull::Cache::default(),
         root: seatrial::trust::Root::default(),
         limit: Duration::from_secs(20),
         now: jiff::Timestamp::now(),

@@ -223,7 +223,7 @@ async fn the_command_ends_as_the_report_says_and_prints_nothing_of_the_change_ra
     let report: GateReport = serde_json::from_slice(&output.stdout).expect("a report");
     assert_eq!(report.decision, Decision::Accept);
     let markdown = std::fs::read_to_string(folder.path().join("gate.md")).expect("is written");
-    assert!(markdown.starts_with("**accept**: 1 pointer verified: sim-h100 (SIMULATED hardware"), "{markdown}");
+    assert!(markdown.starts_with("### Evidence gate: accept\n\n1 pointer verified: sim-h100 (SIMULATED hardware"), "{markdown}");
 
     for ui in ["human", "github", "json"] {
         let output = gate("bad", &["--ui", ui, "-t", "text"]);

@@ -4,10 +4,9 @@ use std::time::Instant;
 
 use seatrial::error::Kind;
 use seatrial::gate::ApprovalSource;
-use seatrial::github::comment::MARKER;
 use seatrial::github::event::PullRequest;
 use seatrial::github::offer::Offer;
-use seatrial::github::publish::{CHECK, tell};
+use seatrial::github::publish::{CHECK, MARKER, tell};
 use seatrial::github::reviews::approvals;
 use seatrial::github::{Api, Event, Subject};
 use serde_json::{Value, json};

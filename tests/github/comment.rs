@@ -1,8 +1,9 @@
 //! The comment: what it says first, that it fits, and that nothing in it is more than text.
 
 use seatrial::gate::GateReport;
+use seatrial::gate::markdown::write;
 use seatrial::gate::report::Decision;
-use seatrial::github::comment::{title, write};
+use seatrial::github::publish::title;
 use serde_json::{Value, json};
 
 const COMMIT: &str = "0123456789012345678901234567890123456789";
@@ -60,7 +61,7 @@ fn it_fits_however_many_rows_there_are_and_says_how_many_are_left_out() {
         .map(|number| row(&format!("evidence/h100/{number}.yaml"), (number == 9_999).then_some("too-old"), &"long ".repeat(80)))
         .collect();
     let text = write(&report("refuse", Some("too-old"), &rows), 65_000).expect("is written");
-    assert!(text.len() <= 65_000 && text.contains("more rows are in the report"), "{}", text.len());
+    assert!(text.len() <= 65_000 && text.contains("more rows are in the JSON report"), "{}", text.len());
     assert!(text.contains("9999"), "what is refused comes first");
 }
 

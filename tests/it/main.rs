@@ -10,6 +10,7 @@ mod output;
 mod pod_autoscaling;
 mod defects;
 mod faults;
+mod forward;
 mod from_aicr;
 mod preflight;
 mod settings;

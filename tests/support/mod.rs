@@ -7,6 +7,7 @@ mod etcd;
 #[expect(dead_code, reason = "other test programs use the rest of it")]
 pub(crate) mod fault_proxy;
 pub(crate) mod node;
+pub(crate) mod pod_server;
 #[expect(dead_code, reason = "other test programs use the rest of it")]
 pub(crate) mod registry;
 pub(crate) mod runs;
