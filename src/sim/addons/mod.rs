@@ -3,7 +3,10 @@
 //! Each is a file of its own here with an [`Addon`], and a line in [`ALL`]. Its programs run on this machine with the
 //! administrator's kubeconfig and outlive the command; everything of them lies in one folder, from which they are found and ended.
 
+pub mod jobset;
+pub mod karpenter;
 pub mod kueue;
+pub mod volcano;
 
 mod certificates;
 mod starting;
@@ -42,11 +45,22 @@ pub struct Addon {
 }
 
 /// All add-ons, in the order in which they are started.
-pub static ALL: &[&Addon] = &[&kueue::ADDON];
+pub static ALL: &[&Addon] = &[&jobset::ADDON, &kueue::ADDON, &volcano::ADDON, &karpenter::ADDON];
+
+/// What add-ons are told instead of their defaults.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Karpenter: the kinds of machines.
+    pub instance_types: Option<Vec<karpenter::InstanceType>>,
+    /// Karpenter: the pools to make; with an empty list, whoever started it makes them.
+    pub pools: Option<Vec<karpenter::Pool>>,
+}
 
 /// Add-ons that were chosen, with those that they need, and their programs.
 #[derive(Debug, Default)]
 pub struct Chosen {
+    /// What they are told.
+    pub settings: Settings,
     addons: Vec<&'static Addon>,
     programs: BTreeMap<&'static str, PathBuf>,
 }
@@ -72,7 +86,7 @@ impl Chosen {
                 programs.insert(*program, find(addon, program)?);
             }
         }
-        Ok(Self { addons, programs })
+        Ok(Self { settings: Settings::default(), addons, programs })
     }
 
     /// Their names, in the order in which they are started.

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use crate::cluster::{Cluster, ObjectRef, Query};
 use crate::error::{Context, Error, Kind, Result};
 use crate::sim::addons::certificates::Certificates;
-use crate::sim::addons::{Addon, Chosen, Place, Running, log_path, make_dir, record_path};
+use crate::sim::addons::{Addon, Chosen, Place, Running, Settings, log_path, make_dir, record_path};
 use crate::sim::{MANAGER, log, ports, processes};
 use crate::ui::Ui;
 use crate::{files, limits, yaml};
@@ -79,6 +79,11 @@ impl<'a> Starting<'a> {
         self.chosen.names().contains(&name)
     }
 
+    /// What it is told instead of its defaults.
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.chosen.settings
+    }
+
     /// A port on 127.0.0.1 that nobody listens on, recorded under what it is for.
     pub(crate) fn port(&self, purpose: &str) -> Result<u16> {
         let taken: Vec<u16> = self.record().ports.values().copied().collect();
@@ -116,7 +121,8 @@ impl<'a> Starting<'a> {
         let mut objects = Vec::new();
         for path in paths {
             let text = files::read_text(&path, limits::SIM_MANIFEST_BYTES)?;
-            objects.extend(yaml::all_from_str::<Value>(&text, &path.to_string_lossy())?.into_iter().filter(|object| !object.is_null()));
+            objects
+                .extend(yaml::all_from_large_str::<Value>(&text, &path.to_string_lossy())?.into_iter().filter(|object| !object.is_null()));
         }
         Ok(objects)
     }
