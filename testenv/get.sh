@@ -33,6 +33,13 @@ component_of() {
     github-fake) echo github ;;
     zizmor) echo zizmor ;;
     prism) echo prism ;;
+    kueue | jobset | lws | trainer | metrics-server) echo controllers ;;
+    karpenter-kwok) echo karpenter ;;
+    volcano-scheduler | volcano-controller-manager | volcano-webhook-manager) echo volcano ;;
+    kai-scheduler | kai-binder | kai-podgrouper | kai-podgroupcontroller | kai-queuecontroller) echo kai ;;
+    chainsaw) echo chainsaw ;;
+    traefik) echo traefik ;;
+    prometheus) echo prometheus ;;
     sigstore-python) echo sigstore-python ;;
     *) die "no program named $1; see component_of in testenv/get.sh" ;;
   esac
@@ -84,6 +91,64 @@ build_runc() {
   env "${flags[@]}" CGO_ENABLED=1 GOTOOLCHAIN=local GOFLAGS="-buildvcs=false -trimpath -mod=readonly" \
     go build -tags "seccomp netgo osusergo" -ldflags "-s -w -extldflags -static" -o "$1/runc" github.com/opencontainers/runc >&2
   rm -rf "$seccomp"
+}
+# The controllers that are built against Kubernetes 1.36, in one module: they share what they are made of.
+build_controllers() {
+  local kueue jobset lws trainer
+  go_build "$1/" -ldflags "-s -w" sigs.k8s.io/kueue/cmd/kueue sigs.k8s.io/jobset sigs.k8s.io/metrics-server/cmd/metrics-server
+  go_build "$1/lws" -ldflags "-s -w" sigs.k8s.io/lws/cmd
+  go_build "$1/trainer" -ldflags "-s -w" github.com/kubeflow/trainer/v2/cmd/trainer-controller-manager
+  kueue=$(module_folder sigs.k8s.io/kueue) jobset=$(module_folder sigs.k8s.io/jobset) lws=$(module_folder sigs.k8s.io/lws)
+  trainer=$(module_folder github.com/kubeflow/trainer/v2)
+  manifests "$1/kueue.d" crds "$kueue/config/components/crd/bases" webhooks "$kueue/config/components/webhook/manifests.yaml"
+  manifests "$1/jobset.d" crds "$jobset/config/components/crd/bases" webhooks "$jobset/config/components/webhook/manifests.yaml"
+  manifests "$1/lws.d" crds "$lws/config/crd/bases" webhooks "$lws/config/webhook/manifests.yaml"
+  manifests "$1/trainer.d" crds "$trainer/manifests/base/crds" webhooks "$trainer/manifests/base/webhook/manifests.yaml" runtimes "$trainer/manifests/base/runtimes"
+}
+build_karpenter() {
+  local karpenter
+  go_build "$1/karpenter-kwok" -ldflags "-s -w" sigs.k8s.io/karpenter/kwok
+  karpenter=$(module_folder sigs.k8s.io/karpenter)
+  manifests "$1/karpenter-kwok.d" crds "$karpenter/pkg/apis/crds" provider "$karpenter/kwok/apis/crds"
+}
+build_volcano() {
+  local volcano name
+  for name in scheduler controller-manager webhook-manager; do go_build "$1/volcano-$name" -ldflags "-s -w" "volcano.sh/volcano/cmd/$name"; done
+  volcano=$(module_folder volcano.sh/volcano)
+  manifests "$1/volcano-scheduler.d" crds "$volcano/config/crd/volcano/bases" jobflow "$volcano/config/crd/jobflow/bases" install "$volcano/installer/volcano-development.yaml"
+}
+build_kai() {
+  local kai name
+  for name in scheduler binder podgrouper podgroupcontroller queuecontroller; do go_build "$1/kai-${name#kai-}" -ldflags "-s -w" "github.com/NVIDIA/KAI-scheduler/cmd/$name"; done
+  kai=$(module_folder github.com/NVIDIA/KAI-scheduler)
+  manifests "$1/kai-scheduler.d" crds "$kai/deployments/kai-scheduler/crds" priorityclasses "$kai/deployments/kai-scheduler/templates/priorityclasses"
+}
+build_traefik() {
+  go_build "$1/traefik" -ldflags "-s -w" github.com/traefik/traefik/v3/cmd/traefik
+  manifests "$1/traefik.d" crds "$(module_folder sigs.k8s.io/gateway-api)/config/crd/standard"
+}
+# Its newest release lacks a method that Go 1.26 wants of what it hands to Go's own test runner: built from a copy that has it.
+build_chainsaw() {
+  local copy=$1.apt/chainsaw
+  mkdir -p "$copy"
+  cp go.mod go.sum "$1.apt/"
+  cp -r "$(go mod download -json github.com/kyverno/chainsaw@v0.2.14 | sed -n 's/^\t"Dir": "\(.*\)",*$/\1/p')"/{go.mod,go.sum,main.go,pkg} "$copy/"
+  chmod -R u+w "$copy"
+  printf 'package internal\n\nfunc (*TestDeps) ModulePath() string { return "" }\n' > "$copy/pkg/runner/internal/modulepath.go"
+  ( cd "$1.apt" && go_build "$1/chainsaw" -ldflags "-s -w -X github.com/kyverno/chainsaw/pkg/version.BuildVersion=v0.2.14" github.com/kyverno/chainsaw )
+  chmod -R u+w "$1.apt" && rm -rf "$1.apt"
+}
+# The folder of a module that go.mod here names.
+module_folder() { GOFLAGS=-mod=readonly go list -m -f '{{.Dir}}' "$1"; }
+# manifests FOLDER NAME SOURCE...: what a controller's makers install beside it, a file or the files of a folder, as FOLDER/NAME/….yaml
+manifests() {
+  local folder=$1; shift
+  while [ $# -gt 0 ]; do
+    mkdir -p "$folder/$1"
+    if [ -d "$2" ]; then cp "$2"/*.yaml "$folder/$1/"; else cp "$2" "$folder/$1/"; fi
+    chmod -R u+w "$folder/$1"
+    shift 2
+  done
 }
 build_etcd() { go_build "$1/etcd" -ldflags "-s -w" go.etcd.io/etcd/server/v3; }
 build_kwok() { go_build "$1/" -ldflags "-s -w -X sigs.k8s.io/kwok/pkg/consts.Version=v0.8.0" sigs.k8s.io/kwok/cmd/kwok sigs.k8s.io/kwok/cmd/kwokctl; }
@@ -144,6 +209,7 @@ debian_unpack() {
   for deb in "$apt"/debs/*.deb; do dpkg -x "$deb" "$apt/root"; done
 }
 build_debian() { build_packages "$1" "$here/debian.txt"; }
+build_prometheus() { build_packages "$1" "$here/prometheus.txt"; }
 build_cosign() { build_packages "$1" "$here/cosign.txt"; }
 # build_packages FOLDER LIST: the programs of packages of a Debian release.
 build_packages() {

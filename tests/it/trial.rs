@@ -120,7 +120,7 @@ impl Trial {
 /// Insists that no run has left anything in the cluster.
 #[track_caller]
 pub(crate) fn nothing_left(cluster: &LeasedCluster) {
-    let kinds = "namespaces,leases,pods,jobs,deployments,configmaps,resourceclaims,resourceclaimtemplates";
+    let kinds = "namespaces,leases,pods,jobs,deployments,configmaps,resourceclaims,resourceclaimtemplates,horizontalpodautoscalers";
     let left = cluster.kubectl(&["get", kinds, "-A", "-l", "app.kubernetes.io/managed-by=seatrial", "-o", "name"]);
     assert_eq!(left, "", "is left in the cluster");
 }
