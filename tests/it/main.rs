@@ -1,5 +1,6 @@
 //! Integration tests: the program against real servers.
 
+mod addons;
 mod autoscaling;
 mod bad_input;
 mod checks;
