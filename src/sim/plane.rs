@@ -214,7 +214,8 @@ fn config(home: &Home, binaries: &Binaries) -> Result<Value> {
             extra("etcd", &[("unsafe-no-fsync", "true")]),
             extra("kube-apiserver", &api_server),
             // There is one of each: an election only delays the start.
-            extra("kube-controller-manager", &[("leader-elect", "false")]),
+            // Autoscalers of pods look every 15 s by default, which here would only be waited for.
+            extra("kube-controller-manager", &[("leader-elect", "false"), ("horizontal-pod-autoscaler-sync-period", "5s")]),
             extra("kube-scheduler", &[("leader-elect", "false")]),
             // Nodes that someone really has, joined to this control plane, are not kwok's to play.
             // Without leases: with them, kwok 0.8 drops pods of a node whose lease its cache does not show yet, for good.
