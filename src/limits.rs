@@ -210,6 +210,10 @@ pub const POD_RUNNING: Duration = Duration::from_secs(30);
 pub const GANG_PLACED: Duration = Duration::from_secs(30);
 /// How long no pod of a gang that does not fit may hold a GPU: ten cycles of a gang scheduler, each of which would place some if it could.
 pub const GANG_DWELL: Duration = Duration::from_secs(10);
+/// How long an operator may take to take an object up: seconds are usual, and one that was restarted first waits out a lease of 15 s.
+pub const RECONCILED: Duration = Duration::from_secs(60);
+/// How long a killed controller may take to be back: its image is on the node, its readiness is probed every 10 s or so.
+pub const CONTROLLER_BACK: Duration = Duration::from_secs(120);
 /// How long a controller may take to say that a queue of ours is usable.
 pub const QUEUE_READY: Duration = Duration::from_secs(20);
 /// How long an allocation may outlive its pod before it counts as leaked.

@@ -39,7 +39,7 @@ const LAYERS: &[(&str, &str)] = &[
         "steps",
         "checks cluster constraints digest error evidence files health limits node_facts pods progress publish recipe registry results sign sim snapshot ui vendor workflow",
     ),
-    ("checks", "cluster constraints error limits pods recipe results snapshot ui vendor"),
+    ("checks", "cluster constraints error limits pods recipe results snapshot ui vendor yaml"),
     ("health", "cluster error limits results yaml"),
     ("results", "digest error exit limits snapshot"),
     ("cncf", "error results ui"),
@@ -77,7 +77,11 @@ const CRATES: &[(&str, &[&str], &str)] = &[
     ("sigstore_oidc sigstore_rekor sigstore_sign sigstore_tsa", &["src/sign/"], "only signing talks to Sigstore's services"),
     ("octocrab", &["src/github/"], "GitHub is asked in one place, which repeats, waits and explains"),
     ("gix", &["src/git.rs"], "objects of a repository that nobody vouches for are read in one place, within limits"),
-    ("hyper", &["src/cluster/forward.rs", "src/sign/login/", "src/source/web_tests.rs"], "the one port that we listen on is a browser's way back"),
+    (
+        "hyper",
+        &["src/cluster/forward.rs", "src/sign/login/", "src/source/web_tests.rs"],
+        "the one port that we listen on is a browser's way back",
+    ),
     ("prometheus_scraper", &["src/checks/exposition.rs"], "one reader of what exporters say"),
     ("oauth2 webbrowser", &["src/sign/login/"], "people log in in one place, where what comes back is judged"),
     (

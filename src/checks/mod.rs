@@ -15,6 +15,7 @@ mod operator_health;
 mod platform_health;
 mod pod_autoscaling;
 pub mod probe;
+mod robust_controller;
 pub mod settled;
 mod unbroken;
 
@@ -130,6 +131,7 @@ pub static ALL: &[&Check] = &[
     &operator_health::CHECK,
     &platform_health::CHECK,
     &pod_autoscaling::CHECK,
+    &robust_controller::CHECK,
 ];
 
 /// Ids that users of the incumbent know and that this version cannot run: `error(unsupported)`, never "unknown" and never skipped.
@@ -145,7 +147,6 @@ pub static NOT_BUILT_YET: &[&str] = &[
     "nccl-all-reduce-bw-net",
     "nccl-all-reduce-bw-nvls",
     "nccl-cre-all-reduce-bw",
-    "robust-controller",
     "secure-accelerator-access",
     "slinky-slurm-health",
     "slinky-slurm-imex-channel",

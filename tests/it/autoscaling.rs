@@ -144,7 +144,11 @@ async fn a_declared_pool_that_nobody_grows_fails_with_the_schedulers_words() {
     let cluster = lease().await;
     let site = site("{name: scripted, nodeSelector: {pool: scripted}, upSeconds: 4}");
     let trial = trial(&site, &cluster, 1);
-    trial.has(ID, "fail", "no node came for pool scripted within 4 s: no autoscaler has said anything of the pod; the scheduler says: 0/4 nodes");
+    trial.has(
+        ID,
+        "fail",
+        "no node came for pool scripted within 4 s: no autoscaler has said anything of the pod; the scheduler says: 0/4 nodes",
+    );
     nothing_left(&cluster);
 }
 
@@ -155,7 +159,11 @@ async fn no_autoscaler_at_all_is_a_skip_and_one_that_the_recipe_installs_a_failu
     let site = site("");
     trial(&site, &cluster, 3).has(ID, "skip(not-declared)", "no autoscaler of nodes was found");
     site.edit("  checks:\n", "  components: [{name: karpenter, version: 1.14.1}]\n  checks:\n");
-    trial(&site, &cluster, 1).has(ID, "fail", "the recipe installs an autoscaler, and neither Karpenter's API nor cluster-autoscaler is here");
+    trial(&site, &cluster, 1).has(
+        ID,
+        "fail",
+        "the recipe installs an autoscaler, and neither Karpenter's API nor cluster-autoscaler is here",
+    );
 }
 
 // case: cluster-autoscaling | healthy | the script that adds and removes as it should passes, so that what the wrong ones fail for is what they do

@@ -19,6 +19,7 @@ mod settings;
 mod node_facts;
 mod real_node;
 mod redaction;
+mod robust;
 mod setup;
 mod sim;
 mod sources;
