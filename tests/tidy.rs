@@ -76,7 +76,7 @@ const CRATES: &[(&str, &[&str], &str)] = &[
     ("hyper", &["src/sign/login/", "src/source/web_tests.rs"], "the one port that we listen on is a browser's way back"),
     ("oauth2 webbrowser", &["src/sign/login/"], "people log in in one place, where what comes back is judged"),
     ("reqwest", &["src/github/api.rs", "src/registry/", "src/sign/", "src/source/", "src/trust/update.rs"], "all sockets but `cluster`'s"),
-    ("jpx_core", &["src/health/expression.rs"], "expressions are checked when they are compiled, in one place"),
+    ("jpx_core", &["src/health/expression.rs", "src/health/functions/"], "expressions are checked when they are compiled, in one place"),
     ("minijinja", &["src/results/markdown.rs"], "its formatter escapes every value"),
     ("quick_xml", &["src/facts/nvidia.rs"], "one reader of XML"),
     ("tar", &["src/evidence/layout/"], "raw entries only; nothing is ever extracted to the names in a tar file"),

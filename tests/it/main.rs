@@ -9,6 +9,7 @@ mod output;
 mod defects;
 mod faults;
 mod from_aicr;
+mod health_chainsaw;
 mod preflight;
 mod settings;
 mod node_facts;
