@@ -155,7 +155,11 @@ fn what_is_wrong_is_refused_with_file_line_and_cause() {
 
 /// A test with these bindings, and an operation that uses them.
 fn bound(bindings: &str, resource: &str) -> String {
-    with(&format!("{{assert: {{resource: {resource}}}}}")).replace("spec:", &format!("spec:\n  namespace: place\n  bindings: [{bindings}]"))
+    with(&format!("{{assert: {{resource: {resource}}}}}")).replacen(
+        "spec:",
+        &format!("spec:\n  namespace: place\n  bindings: [{bindings}]"),
+        1,
+    )
 }
 
 #[test]
