@@ -1,9 +1,11 @@
 //! Checks: one question with one verdict each. This file is their vocabulary and the one list of them.
 
+mod cluster_autoscaling;
 mod convergence;
 mod dra_support;
 pub mod expected;
 mod expected_resources;
+mod gang_scheduling;
 mod gpu_capacity;
 mod gpu_operator_health;
 mod gpu_operator_version;
@@ -11,8 +13,10 @@ mod node_uniformity;
 mod operator;
 mod operator_health;
 mod platform_health;
+mod pod_autoscaling;
 pub mod probe;
 pub mod settled;
+mod unbroken;
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -114,15 +118,18 @@ impl Check {
 
 /// All checks, by id. Everything else (listing, documentation, roles, completion) is derived from this list.
 pub static ALL: &[&Check] = &[
+    &cluster_autoscaling::CHECK,
     &convergence::CHECK,
     &dra_support::CHECK,
     &expected_resources::CHECK,
+    &gang_scheduling::CHECK,
     &gpu_capacity::CHECK,
     &gpu_operator_health::CHECK,
     &gpu_operator_version::CHECK,
     &node_uniformity::CHECK,
     &operator_health::CHECK,
     &platform_health::CHECK,
+    &pod_autoscaling::CHECK,
 ];
 
 /// Ids that users of the incumbent know and that this version cannot run: `error(unsupported)`, never "unknown" and never skipped.
@@ -130,9 +137,7 @@ pub static NOT_BUILT_YET: &[&str] = &[
     "accelerator-metrics",
     "ai-service-metrics",
     "check-nvidia-smi",
-    "cluster-autoscaling",
     "cre-training-goodput",
-    "gang-scheduling",
     "gke-gpu-nic-networks",
     "inference-gateway",
     "inference-perf",
@@ -140,7 +145,6 @@ pub static NOT_BUILT_YET: &[&str] = &[
     "nccl-all-reduce-bw-net",
     "nccl-all-reduce-bw-nvls",
     "nccl-cre-all-reduce-bw",
-    "pod-autoscaling",
     "robust-controller",
     "secure-accelerator-access",
     "slinky-slurm-health",
@@ -192,6 +196,12 @@ pub fn find(id: &str) -> Result<Known> {
     Err(error.did_you_mean(id, names, "`seatrial list checks` shows all of them"))
 }
 
+/// Kinds (`apiVersion`, `kind`) that checks of these ids make outside namespaces, in the order in which they make them.
+#[must_use]
+pub fn outside(recipe: &Recipe, ids: &[String]) -> Vec<(String, String)> {
+    if ids.iter().any(|id| id == gang_scheduling::CHECK.id) { gang_scheduling::outside(recipe) } else { Vec::new() }
+}
+
 /// The page about a check: its card, then its documentation.
 #[must_use]
 pub fn page(check: &Check) -> String {
@@ -233,6 +243,8 @@ pub struct Cx<'a> {
     pub pods: &'a PodOptions,
     /// True if every GPU node of the snapshot is simulated, so that no container runs.
     pub simulated: bool,
+    /// The most GPUs that the run may hold at a time, where the user says so.
+    pub most_gpus: Option<u32>,
     /// Where progress is shown.
     pub ui: &'a Ui,
 }
@@ -293,8 +305,9 @@ mod tests {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/checks");
         for entry in std::fs::read_dir(folder).expect("the folder is there") {
             let path = entry.expect("readable").path();
-            let text = std::fs::read_to_string(&path).expect("readable");
             let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().replace('_', "-");
+            let path = if path.is_dir() { path.join("mod.rs") } else { path };
+            let text = std::fs::read_to_string(&path).expect("readable");
             let is_check = text.contains("pub(super) static CHECK") && stem != "mod";
             assert!(!is_check || ids.contains(&stem.as_str()), "To fix: add {stem} to ALL in src/checks/mod.rs");
         }

@@ -41,6 +41,7 @@ async fn run_check(cx: &StepCx<'_>, known: Known, phase: Phase) -> Result<TestRe
         scratch: None,
         pods: &cx.inputs.pods,
         simulated: cx.run.hardware == crate::snapshot::Hardware::Simulated,
+        most_gpus: cx.inputs.max_gpus,
         ui: cx.ui,
     };
     if !(behavioural && cx.inputs.behavioral) {

@@ -1,14 +1,18 @@
 //! Integration tests: the program against real servers.
 
+mod autoscaling;
 mod bad_input;
 mod checks;
 mod concurrent;
 mod connect;
 mod crash;
 mod output;
+mod pod_autoscaling;
 mod defects;
 mod faults;
+mod forward;
 mod from_aicr;
+mod gang;
 mod health_chainsaw;
 mod preflight;
 mod settings;
