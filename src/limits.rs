@@ -228,6 +228,28 @@ pub const HEALTH_OPERATION_MAX: Duration = Duration::from_secs(3600);
 pub const EXPRESSION_BYTES: usize = 4096;
 /// Iterations nested in one JMESPath expression; more only multiplies work.
 pub const EXPRESSION_ITERATIONS: usize = 4;
+/// Copies of a value that an expression may make; real ones make fewer than ten, and each pipe multiplies them.
+pub const EXPRESSION_COPIES: usize = 64;
+/// Bytes of text that a function of an expression may make; a certificate or a configuration file has less than a tenth.
+pub const EXPRESSION_TEXT_BYTES: usize = 1 << 20;
+/// Bytes that a compiled regular expression of a health test may take; usual ones take some kilobytes.
+pub const EXPRESSION_REGEX_BYTES: usize = 1 << 20;
+/// Bytes of all bindings that one operation of a health test knows, as JSON; a list of names and versions has less than one thousand.
+pub const HEALTH_BINDING_BYTES: usize = 64 << 10;
+/// Operations of one health test; the largest that was seen has fifty.
+pub const HEALTH_OPERATIONS: usize = 500;
+/// Diagnostics that one health test may ask for; the files that were seen have two or three.
+pub const HEALTH_DIAGNOSTICS: usize = 20;
+/// Objects that one diagnostic keeps; the first ones tell the story.
+pub const HEALTH_DIAGNOSTIC_OBJECTS: usize = 20;
+/// How long one diagnostic may read: it explains a verdict that stands already.
+pub const HEALTH_DIAGNOSTIC: Duration = Duration::from_secs(10);
+/// Lines at the end of a container's log that a diagnostic keeps where the file does not say: what `kubectl logs` has with a selector.
+pub const HEALTH_LOG_LINES: usize = 10;
+/// Bytes of a container's log that a diagnostic reads.
+pub const HEALTH_LOG_BYTES: u64 = 256 << 10;
+/// Mismatches of one operation that a message names; all of them are in the artifacts.
+pub const MISMATCHES_TOLD: usize = 10;
 /// Comparisons made for one object and one assertion tree: a full node or pod takes some hundreds.
 pub const ASSERTION_STEPS: usize = 20_000;
 /// Deviations kept for one health operation; the first ones tell the story.

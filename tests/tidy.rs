@@ -90,7 +90,7 @@ const CRATES: &[(&str, &[&str], &str)] = &[
         "all sockets but `cluster`'s",
     ),
     ("rcgen", &["src/sim/addons/certificates.rs"], "certificates are made in one place, with keys for their owner only"),
-    ("jpx_core", &["src/health/expression.rs"], "expressions are checked when they are compiled, in one place"),
+    ("jpx_core", &["src/health/expression.rs", "src/health/functions/"], "expressions are checked when they are compiled, in one place"),
     ("minijinja", &["src/results/markdown.rs"], "its formatter escapes every value"),
     ("quick_xml", &["src/facts/nvidia.rs"], "one reader of XML"),
     ("tar", &["src/evidence/layout/"], "raw entries only; nothing is ever extracted to the names in a tar file"),

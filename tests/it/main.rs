@@ -14,6 +14,7 @@ mod faults;
 mod forward;
 mod from_aicr;
 mod gang;
+mod health_chainsaw;
 mod preflight;
 mod settings;
 mod node_facts;
