@@ -1,9 +1,14 @@
 //! Checks: one question with one verdict each. This file is their vocabulary and the one list of them.
 
+mod accelerator_metrics;
+mod ai_service_metrics;
+mod check_nvidia_smi;
 mod convergence;
 mod dra_support;
+mod errand;
 pub mod expected;
 mod expected_resources;
+mod exposition;
 mod gpu_capacity;
 mod gpu_operator_health;
 mod gpu_operator_version;
@@ -12,6 +17,7 @@ mod operator;
 mod operator_health;
 mod platform_health;
 pub mod probe;
+mod secure_accelerator_access;
 pub mod settled;
 
 use std::panic::AssertUnwindSafe;
@@ -114,6 +120,9 @@ impl Check {
 
 /// All checks, by id. Everything else (listing, documentation, roles, completion) is derived from this list.
 pub static ALL: &[&Check] = &[
+    &accelerator_metrics::CHECK,
+    &ai_service_metrics::CHECK,
+    &check_nvidia_smi::CHECK,
     &convergence::CHECK,
     &dra_support::CHECK,
     &expected_resources::CHECK,
@@ -123,13 +132,11 @@ pub static ALL: &[&Check] = &[
     &node_uniformity::CHECK,
     &operator_health::CHECK,
     &platform_health::CHECK,
+    &secure_accelerator_access::CHECK,
 ];
 
 /// Ids that users of the incumbent know and that this version cannot run: `error(unsupported)`, never "unknown" and never skipped.
 pub static NOT_BUILT_YET: &[&str] = &[
-    "accelerator-metrics",
-    "ai-service-metrics",
-    "check-nvidia-smi",
     "cluster-autoscaling",
     "cre-training-goodput",
     "gang-scheduling",
@@ -142,7 +149,6 @@ pub static NOT_BUILT_YET: &[&str] = &[
     "nccl-cre-all-reduce-bw",
     "pod-autoscaling",
     "robust-controller",
-    "secure-accelerator-access",
     "slinky-slurm-health",
     "slinky-slurm-imex-channel",
 ];
@@ -231,8 +237,8 @@ pub struct Cx<'a> {
     pub scratch: Option<&'a Scratch>,
     /// How our pods look on this cluster.
     pub pods: &'a PodOptions,
-    /// True if every GPU node of the snapshot is simulated, so that no container runs.
-    pub simulated: bool,
+    /// True if kwok plays every GPU node of the snapshot, so that no container runs.
+    pub without_containers: bool,
     /// Where progress is shown.
     pub ui: &'a Ui,
 }
@@ -261,7 +267,7 @@ pub async fn run(known: Known, step: &str, phase: Phase, cx: &Cx<'_>) -> TestRes
 }
 
 async fn outcome(check: &'static Check, cx: &Cx<'_>) -> Outcome {
-    if check.fidelity != Fidelity::Api && cx.simulated {
+    if check.fidelity != Fidelity::Api && cx.without_containers {
         return Outcome::skip(SkipReason::NeedsNode, "no container runs on simulated nodes");
     }
     let ended = tokio::time::timeout(check.timeout, AssertUnwindSafe((check.run)(cx)).catch_unwind()).await;

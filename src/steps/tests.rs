@@ -40,7 +40,7 @@ async fn run_check(cx: &StepCx<'_>, known: Known, phase: Phase) -> Result<TestRe
         vendor: cx.inputs.vendor()?,
         scratch: None,
         pods: &cx.inputs.pods,
-        simulated: cx.run.hardware == crate::snapshot::Hardware::Simulated,
+        without_containers: cx.run.without_containers,
         ui: cx.ui,
     };
     if !(behavioural && cx.inputs.behavioral) {

@@ -1,22 +1,26 @@
 //! Integration tests: the program against real servers.
 
+mod access;
 mod bad_input;
 mod checks;
 mod concurrent;
 mod connect;
 mod crash;
+mod metrics;
 mod output;
 mod defects;
 mod faults;
 mod forward;
 mod from_aicr;
 mod preflight;
+mod service_metrics;
 mod settings;
 mod node_facts;
 mod real_node;
 mod redaction;
 mod setup;
 mod sim;
+mod smi;
 mod sources;
 mod snapshot;
 #[path = "../support/mod.rs"]
