@@ -104,6 +104,8 @@ pub const SIM_TRIES: usize = 3;
 pub const SIM_LOG_LINES: usize = 8;
 /// Characters of such a line.
 pub const SIM_LOG_COLUMNS: usize = 300;
+/// One file of what a controller's makers install: the largest, Kueue's kind of workloads, has 1.4 MB.
+pub const SIM_MANIFEST_BYTES: u64 = 8 << 20;
 /// Nodes written at a time when a simulated cluster is loaded: faster than one by one, and no burst.
 pub const SIM_WRITES: usize = 8;
 
@@ -201,6 +203,12 @@ pub const DIAGNOSTICS_BYTES: usize = 256 << 10;
 
 /// How long a pod may take from creation to running: scheduling takes seconds, an image pull of a small image a few more.
 pub const POD_RUNNING: Duration = Duration::from_secs(30);
+/// How long a gang may take from creation to being placed: schedulers work in cycles of a second, webhooks and queues add a few.
+pub const GANG_PLACED: Duration = Duration::from_secs(30);
+/// How long no pod of a gang that does not fit may hold a GPU: ten cycles of a gang scheduler, each of which would place some if it could.
+pub const GANG_DWELL: Duration = Duration::from_secs(10);
+/// How long a controller may take to say that a queue of ours is usable.
+pub const QUEUE_READY: Duration = Duration::from_secs(20);
 /// How long an allocation may outlive its pod before it counts as leaked.
 pub const GPU_RELEASE: Duration = Duration::from_secs(30);
 /// How long a run waits for another run's GPUs.
@@ -266,6 +274,21 @@ pub const CONVERGENCE_DWELL: Duration = Duration::from_secs(10);
 pub const CONVERGENCE: Duration = Duration::from_secs(180);
 /// How often a cluster that comes to rest is looked at.
 pub const CONVERGENCE_LOOK: Duration = Duration::from_secs(1);
+
+/// The longest wait from a pending pod until it runs on a node that an autoscaler added: clouds take 3 to 8 minutes for a GPU node with its
+/// drivers.
+pub const NODE_ADDED: Duration = Duration::from_secs(600);
+/// The longest wait for an empty node to go: cluster-autoscaler leaves it for 10 minutes by default, and looks every 10 s.
+pub const NODE_REMOVED: Duration = Duration::from_secs(900);
+/// How long a new node must stay while a pod runs on it, and a pool must stay as it was after it has gone: one that flaps does so within
+/// the 10 s in which autoscalers look again.
+pub const NODE_DWELL: Duration = Duration::from_secs(12);
+
+/// The longest wait from a change of the load until the number of pods follows: an adapter reads Prometheus every 30 s, which scrapes every
+/// 15 to 30 s, and the autoscaler looks every 15 s.
+pub const SCALING_WINDOW: Duration = Duration::from_secs(180);
+/// How long the number of pods must stay while the load stays: three looks of the autoscaler.
+pub const SCALING_HOLD: Duration = Duration::from_secs(45);
 
 /// How long a registry is asked whether it has an image, before a run: more would be noticed.
 pub const IMAGE_ASKED: Duration = Duration::from_secs(5);

@@ -10,6 +10,7 @@ use crate::cluster::{Cluster, Target};
 use crate::error::{Error, Kind, Result};
 use crate::exit::Exit;
 use crate::limits;
+use crate::sim::addons::{self, Chosen};
 use crate::sim::description::Description;
 use crate::sim::home::Home;
 use crate::sim::{load, plane, status};
@@ -31,6 +32,8 @@ enum Command {
     Status(Show),
     /// Add or change simulated nodes of a running cluster.
     Load(Load),
+    /// List the controllers that can run beside a simulated cluster.
+    Addons,
 }
 
 /// Which simulated cluster.
@@ -57,7 +60,13 @@ struct Up {
     /// The cluster description: a file, or the name of one that comes with seatrial.
     #[arg(long, default_value = "demo", value_name = "FILE|NAME")]
     cluster: String,
-    /// The most seconds it may take until nodes and workloads are ready.
+    /// Controllers to run beside it, as processes of this machine; `sim addons` lists them.
+    #[arg(long = "with", value_delimiter = ',', value_name = "ADDON,…")]
+    with: Vec<String>,
+    /// Start also add-ons that cannot but listen on all interfaces of this machine.
+    #[arg(long)]
+    listen_on_all_interfaces: bool,
+    /// The most seconds it may take until nodes, workloads and add-ons are ready.
     #[arg(long, default_value_t = limits::SIM_UP.as_secs(), value_name = "SECONDS")]
     wait: u64,
 }
@@ -98,6 +107,10 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
         Command::Down(args) => down(&args, &cx).await,
         Command::Status(args) => show(&args, &cx).await,
         Command::Load(args) => load_into(&args, &cx).await,
+        Command::Addons => {
+            cx.ui.artefact(&list_of_addons());
+            Ok(Exit::Ok)
+        }
     }
 }
 
@@ -105,10 +118,13 @@ async fn up(args: &Up, cx: &Cx) -> Result<Exit> {
     let began = Instant::now();
     let home = args.which.home()?;
     let description = Description::read(&args.cluster)?;
-    plane::up(&home, &description, Duration::from_secs(args.wait), &cx.ui).await?;
+    let with = Chosen::new(&args.with, args.listen_on_all_interfaces)?;
+    plane::up(&home, &description, &with, Duration::from_secs(args.wait), &cx.ui).await?;
     cx.ui.clear_live();
-    let nodes = description.node_count();
-    cx.ui.line(format!("simulated cluster {}: {nodes} nodes, ready in {:.1}s", home.name(), began.elapsed().as_secs_f64()));
+    let mut parts = vec![format!("{} nodes", description.node_count())];
+    parts.extend(with.names().into_iter().map(str::to_owned));
+    let parts = parts.join(", ");
+    cx.ui.line(format!("simulated cluster {}: {parts}, ready in {:.1}s", home.name(), began.elapsed().as_secs_f64()));
     cx.ui.artefact(&home.kubeconfig().to_string_lossy());
     Ok(Exit::Ok)
 }
@@ -146,7 +162,25 @@ fn text(status: &status::Status) -> String {
             if gpus.is_empty() { "no GPUs".to_owned() } else { gpus.join(", ") }
         ));
     }
+    for addon in &status.addons {
+        for (process, pid) in &addon.processes {
+            let log = addon.logs.get(process).map(|log| log.display().to_string()).unwrap_or_default();
+            text.push_str(&format!("  {:<24} {process} ({pid}), log {log}\n", format!("with {}", addon.name)));
+        }
+    }
     text.push_str(&format!("  processes   {}\n  kubeconfig  {}\n", processes.join(", "), status.kubeconfig.display()));
+    text
+}
+
+fn list_of_addons() -> String {
+    let mut text = String::new();
+    for addon in addons::ALL {
+        let needs = if addon.needs.is_empty() { String::new() } else { format!("; brings {}", addon.needs.join(", ")) };
+        text.push_str(&format!("{:<16} {}{needs}\n", addon.name, addon.what));
+        if let Some(what) = addon.exposed {
+            text.push_str(&format!("{:<16} listens on all interfaces: {what}\n", ""));
+        }
+    }
     text
 }
 

@@ -192,7 +192,19 @@ pub(super) fn resolved(text: &str, name: &str) -> Result<(Recipe, Vec<String>)> 
     let Content { components, constraints, expect, health, checks, thresholds, notes } = content;
     let vendor = vendor(&criteria).to_owned();
     let metadata = Metadata { name: criteria.name(), overlays: read.metadata.applied_overlays.unwrap_or_default() };
-    let spec = Spec { criteria, vendor, components, constraints, expect, health, checks, thresholds, intent: BTreeMap::new() };
+    let spec = Spec {
+        criteria,
+        vendor,
+        components,
+        constraints,
+        expect,
+        health,
+        checks,
+        thresholds,
+        gang_schedulers: Vec::new(),
+        autoscaling: None,
+        intent: BTreeMap::new(),
+    };
     Ok((Recipe { api_version: API_VERSION.to_owned(), kind: RecipeKind::Recipe, metadata, spec }, notes))
 }
 

@@ -187,6 +187,9 @@ fn check(recipe: &Recipe, name: &str) -> Result<()> {
             return wrong(format!("spec.thresholds: {} of {}", cause, printable(&threshold.id)));
         }
     }
+    if let Some(problem) = spec.gang_schedulers.iter().find_map(crate::recipe::GangScheduler::problem) {
+        return wrong(format!("spec.gangSchedulers: {problem}"));
+    }
     for object in &spec.expect {
         if let Some(range) = &object.version
             && let Err(error) = semver::VersionReq::parse(range)
@@ -201,6 +204,9 @@ fn check(recipe: &Recipe, name: &str) -> Result<()> {
         if spec.pods > MOST_PODS || spec.gpus_per_pod > MOST_GPUS {
             return wrong(format!("spec.intent.{} wants more than {MOST_PODS} pods or {MOST_GPUS} GPUs per pod", intent.word()));
         }
+    }
+    if let Some(Err(problem)) = spec.autoscaling.as_ref().map(super::Autoscaling::check) {
+        return wrong(problem);
     }
     order(recipe).map_err(|error| error.context(name.to_owned())).map(|_| ())
 }

@@ -10,7 +10,7 @@ use crate::constraints::Constraint;
 use crate::error::{Error, Result};
 use crate::recipe::catalog::Catalog;
 use crate::recipe::tree::{self, Leaves, Path};
-use crate::recipe::{Component, Criteria, ExpectedObject, HealthFile, Intent, IntentSpec, Phases, Threshold};
+use crate::recipe::{Autoscaling, Component, Criteria, ExpectedObject, GangScheduler, HealthFile, Intent, IntentSpec, Phases, Threshold};
 use crate::ui::printable;
 
 /// A part of a recipe, for clusters of some criteria.
@@ -79,9 +79,15 @@ pub struct OverlaySpec {
     /// Thresholds, each replaced as a whole, by id and fabric.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub thresholds: Vec<Threshold>,
+    /// Gang schedulers that are tried, each replaced as a whole, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gang_schedulers: Vec<GangScheduler>,
     /// What the intent step runs, per intent.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub intent: BTreeMap<Intent, IntentSpec>,
+    /// What must scale, each part replaced as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscaling: Option<Autoscaling>,
     /// What is taken out of what less specific overlays set.
     #[serde(default)]
     pub remove: Remove,
@@ -106,6 +112,9 @@ pub struct Remove {
     /// Health files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub health: Vec<String>,
+    /// Gang schedulers, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gang_schedulers: Vec<String>,
     /// Intents.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub intent: Vec<Intent>,
@@ -142,11 +151,12 @@ impl Removal {
 impl Remove {
     fn all(&self) -> Vec<Removal> {
         let intents: Vec<String> = self.intent.iter().map(|intent| intent.word().to_owned()).collect();
-        let lists: [(&'static str, &[String]); 7] = [
+        let lists: [(&'static str, &[String]); 8] = [
             ("checks", &self.checks),
             ("components", &self.components),
             ("constraints", &self.constraints),
             ("expect", &self.expect),
+            ("gangSchedulers", &self.gang_schedulers),
             ("health", &self.health),
             ("intent", &intents),
             ("thresholds", &self.thresholds),

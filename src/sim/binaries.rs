@@ -45,8 +45,17 @@ pub(super) fn find() -> Result<Binaries> {
     Ok(found)
 }
 
-fn locate(name: &str) -> Result<Option<PathBuf>> {
-    let variable = format!("SEATRIAL_BIN_{}", name.to_uppercase().replace('-', "_"));
+/// The variable that names a program.
+pub(super) fn variable(name: &str) -> String {
+    format!("SEATRIAL_BIN_{}", name.to_uppercase().replace('-', "_"))
+}
+
+/// Finds one program; nothing if it is nowhere.
+///
+/// # Errors
+/// [`crate::error::Kind::Usage`] if its variable names something that is not a file.
+pub(super) fn locate(name: &str) -> Result<Option<PathBuf>> {
+    let variable = variable(name);
     if let Some(path) = std::env::var_os(&variable).filter(|path| !path.is_empty()).map(PathBuf::from) {
         if !path.is_file() {
             return Err(Error::usage(format!("{variable} names {}, which is not a file", path.display())));

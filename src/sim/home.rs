@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Error, Kind, Result};
+use crate::sim::addons::Place;
 use crate::{files, limits};
 
 /// The file that marks a directory as a simulated cluster's and says what is in it.
@@ -67,6 +68,12 @@ impl Home {
     #[must_use]
     pub fn kubeconfig(&self) -> PathBuf {
         self.dir.join("kubeconfig")
+    }
+
+    /// Where its add-ons run.
+    #[must_use]
+    pub fn addons(&self) -> Place {
+        Place { dir: self.dir.join("addons"), kubeconfig: self.kubeconfig() }
     }
 
     /// kwokctl's own directory, which holds all of its clusters.

@@ -1,13 +1,16 @@
 //! A simulated GPU cluster on this machine: a real control plane by kwokctl, nodes and GPUs that are only objects.
 //!
-//! Node profiles, cluster descriptions, platform workloads and kwok stages are data in the top-level `sim/` folder.
+//! Controllers that run beside it are in `addons`. Node profiles, cluster descriptions, platform workloads and kwok stages are data in the top-level `sim/` folder.
 
+pub mod addons;
 mod binaries;
 pub mod description;
 pub mod home;
 pub mod load;
+mod log;
 pub mod objects;
 pub mod plane;
+mod ports;
 mod processes;
 pub mod profile;
 pub mod status;

@@ -3,7 +3,6 @@
 //! kwokctl waits four minutes for an API server that is already dead, so its components are watched here.
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -15,10 +14,11 @@ use tokio::time::Instant;
 
 use crate::cluster::{Cluster, Target};
 use crate::error::{Context, Error, Kind, Result};
+use crate::sim::addons::{self, Chosen};
 use crate::sim::binaries::{self, Binaries};
 use crate::sim::description::Description;
 use crate::sim::home::{Home, Record};
-use crate::sim::{load, processes};
+use crate::sim::{load, log, ports, processes};
 use crate::ui::Ui;
 use crate::{files, limits, yaml};
 
@@ -29,18 +29,18 @@ const KUBERNETES: &str = "v1.35.4";
 /// route finds none. Nothing is sent to it: with no endpoint reconciler, it is never written down.
 const ADVERTISED: &str = "192.0.2.1";
 
-/// Starts a control plane in `home`, loads the description, and waits until nodes and platform workloads are ready.
+/// Starts a control plane in `home`, loads the description, starts add-ons, and waits until all of it is ready.
 ///
 /// On any error, and on SIGINT or SIGTERM, everything is torn down again.
 ///
 /// # Errors
 /// [`Kind::Usage`] if kwokctl is missing or the directory is taken; [`Kind::Unavailable`] with the end of the log of the
 /// component that ended; [`Kind::Timeout`] after `wait`; [`Kind::Interrupted`].
-pub async fn up(home: &Home, description: &Description, wait: Duration, ui: &Ui) -> Result<()> {
+pub async fn up(home: &Home, description: &Description, with: &Chosen, wait: Duration, ui: &Ui) -> Result<()> {
     let binaries = binaries::find()?;
     let mut record = home.claim()?;
     let started = tokio::select! {
-        ended = start_and_load(home, &mut record, &binaries, description, wait, ui) => ended,
+        ended = start_and_load(home, &mut record, &binaries, (description, with), wait, ui) => ended,
         stopped = interrupted() => Err(stopped),
     };
     match started {
@@ -74,6 +74,7 @@ async fn tear_down(home: &Home, record: &Record) -> Result<()> {
         let config = config_path(home);
         processes::end_group(pid, &["create", "cluster", &config.to_string_lossy()]).await;
     }
+    addons::end(&home.addons().dir).await?;
     processes::end(&home.plane(&record.name)).await?;
     home.remove()
 }
@@ -82,7 +83,7 @@ async fn start_and_load(
     home: &Home,
     record: &mut Record,
     binaries: &Binaries,
-    description: &Description,
+    (description, with): (&Description, &Chosen),
     wait: Duration,
     ui: &Ui,
 ) -> Result<()> {
@@ -110,6 +111,7 @@ async fn start_and_load(
         Kind::Timeout => error.hint("give a longer --wait"),
         _ => error,
     })?;
+    addons::start(&home.addons(), &cluster, with, deadline, ui).await?;
     record.ready = true;
     home.write(record)
 }
@@ -133,8 +135,8 @@ async fn start(home: &Home, record: &mut Record, binaries: &Binaries) -> Result<
         return Err(component_ended(&plane, component));
     }
     if !ended.success() {
-        let log = tail(&kwokctl_log(home));
-        return Err(Error::new(Kind::Unavailable, format!("kwokctl ended with {ended}")).because(log));
+        let said = log::tail(&kwokctl_log(home));
+        return Err(Error::new(Kind::Unavailable, format!("kwokctl ended with {ended}")).because(said));
     }
     Ok(())
 }
@@ -175,8 +177,9 @@ fn kwokctl_log(home: &Home) -> std::path::PathBuf {
 /// kwokctl's configuration: everything on 127.0.0.1, which is not its default.
 fn config(home: &Home, binaries: &Binaries) -> Result<Value> {
     let mut options = Map::new();
-    let ports = ["etcdPort", "etcdPeerPort", "kubeApiserverPort", "kubeControllerManagerPort", "kubeSchedulerPort", "kwokControllerPort"];
-    for (option, port) in ports.iter().zip(free_ports(ports.len())?) {
+    let option_ports =
+        ["etcdPort", "etcdPeerPort", "kubeApiserverPort", "kubeControllerManagerPort", "kubeSchedulerPort", "kwokControllerPort"];
+    for (option, port) in option_ports.iter().zip(ports::free(option_ports.len())?) {
         options.insert((*option).to_owned(), json!(port));
     }
     for (option, path) in &binaries.options {
@@ -211,7 +214,8 @@ fn config(home: &Home, binaries: &Binaries) -> Result<Value> {
             extra("etcd", &[("unsafe-no-fsync", "true")]),
             extra("kube-apiserver", &api_server),
             // There is one of each: an election only delays the start.
-            extra("kube-controller-manager", &[("leader-elect", "false")]),
+            // Autoscalers of pods look every 15 s by default, which here would only be waited for.
+            extra("kube-controller-manager", &[("leader-elect", "false"), ("horizontal-pod-autoscaler-sync-period", "5s")]),
             extra("kube-scheduler", &[("leader-elect", "false")]),
             // Nodes that someone really has, joined to this control plane, are not kwok's to play.
             // Without leases: with them, kwok 0.8 drops pods of a node whose lease its cache does not show yet, for good.
@@ -227,15 +231,6 @@ fn config(home: &Home, binaries: &Binaries) -> Result<Value> {
     }))
 }
 
-/// Ports that nobody listens on: all are held before the first is let go, so that they differ.
-fn free_ports(count: usize) -> Result<Vec<u16>> {
-    let choose = || -> std::io::Result<Vec<u16>> {
-        let held: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<Result<_, _>>()?;
-        held.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
-    };
-    choose().context("find free ports on 127.0.0.1")
-}
-
 /// Where kwokctl keeps what it downloads, beyond the life of one cluster.
 fn cache_dir() -> Option<std::path::PathBuf> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(std::path::PathBuf::from);
@@ -245,35 +240,12 @@ fn cache_dir() -> Option<std::path::PathBuf> {
 
 fn component_ended(plane: &Path, component: &str) -> Error {
     let log = plane.join("logs").join(format!("{component}.log"));
-    Error::new(Kind::Unavailable, format!("{component} ended while starting; its last lines")).because(tail(&log))
+    Error::new(Kind::Unavailable, format!("{component} ended while starting; its last lines")).because(log::tail(&log))
 }
 
 fn late(home: &Home, wait: Duration) -> Error {
     let message = format!("not ready within {} s; kwokctl's last lines", wait.as_secs());
-    Error::new(Kind::Timeout, message).because(tail(&kwokctl_log(home))).hint("give a longer --wait")
-}
-
-/// The last lines of a log.
-fn tail(path: &Path) -> String {
-    let text = fs::read(path).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    if lines.is_empty() {
-        return format!("{} is empty", path.display());
-    }
-    let last = &lines[lines.len().saturating_sub(limits::SIM_LOG_LINES)..];
-    let cut = |line: &&str| message(line).chars().take(limits::SIM_LOG_COLUMNS).collect::<String>();
-    last.iter().map(|line| format!("\n    {}", cut(line))).collect()
-}
-
-/// What a log line of kwokctl or kwok says, which is JSON; other lines as they are.
-fn message(line: &str) -> String {
-    let entry: Value = serde_json::from_str(line).unwrap_or_default();
-    match (entry["msg"].as_str(), entry["err"].as_str()) {
-        (Some(message), Some(cause)) => format!("{message}: {cause}"),
-        (Some(message), None) => message.to_owned(),
-        _ => line.to_owned(),
-    }
+    Error::new(Kind::Timeout, message).because(log::tail(&kwokctl_log(home))).hint("give a longer --wait")
 }
 
 async fn interrupted() -> Error {
@@ -283,27 +255,4 @@ async fn interrupted() -> Error {
     };
     let name = tokio::select! { _ = int.recv() => "SIGINT", _ = term.recv() => "SIGTERM" };
     Error::new(Kind::Interrupted, format!("interrupted by {name}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn free_ports_differ() {
-        let ports: std::collections::BTreeSet<u16> = free_ports(20).expect("are free").into_iter().collect();
-        assert_eq!(ports.len(), 20);
-    }
-
-    #[test]
-    fn the_tail_of_a_log_is_short() {
-        let folder = tempfile::tempdir().expect("a directory");
-        let path = folder.path().join("x.log");
-        fs::write(&path, format!("{}\n", "x".repeat(1000)).repeat(100)).expect("is written");
-        assert_eq!(tail(&path).lines().count(), limits::SIM_LOG_LINES + 1);
-        assert!(tail(&path).len() < 3000);
-        assert!(tail(&folder.path().join("none")).contains("is empty"));
-        assert_eq!(message(r#"{"level":"ERROR","msg":"no download","err":"404"}"#), "no download: 404");
-        assert_eq!(message("E1122 x"), "E1122 x");
-    }
 }

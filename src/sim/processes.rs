@@ -46,9 +46,18 @@ pub(super) fn lost(plane: &Path) -> Vec<String> {
 
 /// Kills the processes of the folder and waits until they are gone. There is nothing to save: the directory goes too.
 pub(super) async fn end(plane: &Path) -> Result<()> {
+    end_where(plane, |_| true).await
+}
+
+/// Kills some processes of the folder, by name, and waits until they are gone.
+pub(super) async fn end_named(plane: &Path, names: &[String]) -> Result<()> {
+    end_where(plane, |name| names.iter().any(|wanted| wanted == name)).await
+}
+
+async fn end_where(plane: &Path, wanted: impl Fn(&str) -> bool) -> Result<()> {
     let deadline = Instant::now() + limits::SIM_END;
     loop {
-        let left = running(plane);
+        let left: BTreeMap<String, u32> = running(plane).into_iter().filter(|(name, _)| wanted(name)).collect();
         if left.is_empty() {
             return Ok(());
         }
@@ -58,7 +67,10 @@ pub(super) async fn end(plane: &Path) -> Result<()> {
         while left.values().any(|pid| alive(*pid)) {
             if Instant::now() > deadline {
                 let names: Vec<String> = left.iter().map(|(name, pid)| format!("{name} (process {pid})")).collect();
-                return Err(Error::new(Kind::Timeout, format!("end the control plane: {} does not end", names.join(", "))));
+                return Err(Error::new(
+                    Kind::Timeout,
+                    format!("end the processes of {}: {} does not end", plane.display(), names.join(", ")),
+                ));
             }
             tokio::time::sleep(limits::SIM_LOOK).await;
         }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::cluster::{Cluster, Query, Target};
 use crate::error::{Error, Kind, Result};
 use crate::sim::home::Home;
-use crate::sim::processes;
+use crate::sim::{addons, processes};
 
 /// What a simulated cluster consists of.
 #[derive(Clone, Debug, Serialize)]
@@ -23,6 +23,9 @@ pub struct Status {
     pub kubeconfig: PathBuf,
     /// Component → process id.
     pub processes: BTreeMap<String, u32>,
+    /// Add-ons, in the order in which they were started.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub addons: Vec<addons::Running>,
     /// The nodes, by name.
     pub nodes: Vec<NodeStatus>,
     /// GPUs of all nodes.
@@ -64,11 +67,17 @@ pub async fn status(home: &Home) -> Result<Status> {
         let message = format!("{component} of simulated cluster {} has ended", record.name);
         return Err(Error::new(Kind::Unavailable, message).hint(format!("its log: {}", log.display())));
     }
+    let place = home.addons();
+    if let Some((process, log)) = addons::lost(&place.dir) {
+        let message = format!("{process}, an add-on's process of simulated cluster {}, has ended", record.name);
+        return Err(Error::new(Kind::Unavailable, message).hint(format!("its log: {}", log.display())));
+    }
     let cluster = Cluster::connect(&Target { kubeconfig: Some(home.kubeconfig()), context: None }).await?;
     let nodes = nodes(&cluster).await?;
     let gpus = nodes.iter().filter_map(|node| node.capacity.or(node.devices)).sum();
     let processes = processes::running(&plane);
-    Ok(Status { name: record.name, dir: home.dir().to_owned(), kubeconfig: home.kubeconfig(), processes, nodes, gpus })
+    let addons = addons::running(&place.dir)?;
+    Ok(Status { name: record.name, dir: home.dir().to_owned(), kubeconfig: home.kubeconfig(), processes, addons, nodes, gpus })
 }
 
 async fn nodes(cluster: &Cluster) -> Result<Vec<NodeStatus>> {

@@ -1,6 +1,7 @@
 //! Integration tests: the program against real servers.
 
 mod access;
+mod autoscaling;
 mod bad_input;
 mod checks;
 mod concurrent;
@@ -8,10 +9,12 @@ mod connect;
 mod crash;
 mod metrics;
 mod output;
+mod pod_autoscaling;
 mod defects;
 mod faults;
 mod forward;
 mod from_aicr;
+mod gang;
 mod preflight;
 mod service_metrics;
 mod settings;

@@ -1,27 +1,38 @@
-//! Real control planes for tests: at most four per process, lent one test at a time, each time as good as new.
+//! Real control planes for tests: at most four per process, lent one test at a time, each time as good as new; with the add-ons
+//! that a test wants, which are restored with it.
+//!
+//! Add-ons that cannot but listen on all interfaces run, with the whole control plane, in a network namespace with nothing but lo.
+//! The test's thread joins it for as long as it has the cluster, and so do the programs that it starts.
 //!
 //! They end with the process, whatever ends it: another process, in a group of its own, starts them and waits for the
 //! end of a pipe that only this process holds.
 
 use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::LinkNameSpaceType;
+use seatrial::sim::addons::{self, Addon};
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::etcd::{Contents, Store};
 use super::{Bin, binaries};
 
-static PERMITS: Semaphore = Semaphore::const_new(4);
+const PLANES: usize = 4;
+static PERMITS: Semaphore = Semaphore::const_new(PLANES);
 static POOL: Mutex<Vec<Plane>> = Mutex::new(Vec::new());
+/// Control planes that run, lent or not.
+static RUNNING: AtomicUsize = AtomicUsize::new(0);
 
 struct Plane {
     dir: PathBuf,
+    with: Vec<&'static str>,
     store_port: u64,
     pristine: Contents,
 }
@@ -32,22 +43,82 @@ pub(crate) struct LeasedCluster {
     dirty: bool,
     stopped: Vec<&'static str>,
     files: tempfile::TempDir,
+    // Left before the permit is given back.
+    _joined: Option<Joined>,
     _permit: SemaphorePermit<'static>,
 }
 
 /// Lends a control plane, for as long as the answer lives; waits for one to be free.
 pub(crate) async fn lease() -> LeasedCluster {
+    lease_with(&[]).await
+}
+
+/// Lends a control plane with add-ons, by name; those that they need come with them.
+///
+/// Only with `SEATRIAL_TEST_REQUIRE=all` are missing programs built here, which takes minutes. A set with an add-on that listens on
+/// all interfaces needs root: see [`may_isolate`].
+pub(crate) async fn lease_with(names: &[&str]) -> LeasedCluster {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let addons = addons::with_needs(&names).expect("there are such add-ons");
+    let with: Vec<&'static str> = addons.iter().map(|addon| addon.name).collect();
     let permit = PERMITS.acquire().await.expect("is never closed");
-    let free = POOL.lock().unwrap_or_else(PoisonError::into_inner).pop();
-    let plane = match free {
+    let (free, idle) = {
+        let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = pool.iter().position(|plane| plane.with == with).map(|index| pool.remove(index));
+        // Memory is for four: one of another kind makes room.
+        let full = RUNNING.load(Ordering::Relaxed) >= PLANES;
+        let idle = if free.is_none() && full && !pool.is_empty() { Some(pool.remove(0)) } else { None };
+        (free, idle)
+    };
+    if let Some(plane) = idle {
+        throw_away(&plane);
+    }
+    let isolated = addons.iter().any(|addon| addon.exposed.is_some());
+    let (plane, joined) = match free {
         Some(plane) => {
+            let joined = isolated.then(|| Joined::network_of(&plane.dir));
             Store::new(plane.store_port).restore(&plane.pristine).await;
-            plane
+            (plane, joined)
         }
-        None => start().await,
+        None => start(&addons, isolated).await,
     };
     let files = tempfile::tempdir().expect("a temporary directory");
-    LeasedCluster { plane: Some(plane), dirty: false, stopped: Vec::new(), files, _permit: permit }
+    LeasedCluster { plane: Some(plane), dirty: false, stopped: Vec::new(), files, _joined: joined, _permit: permit }
+}
+
+/// True if a network namespace can be made here; says that the test is left out otherwise.
+#[track_caller]
+pub(crate) fn may_isolate() -> bool {
+    let may = rustix::process::geteuid().is_root();
+    if !may {
+        super::left_out("a network namespace of its own needs root");
+    }
+    may
+}
+
+/// This thread is in a control plane's network namespace until this is dropped.
+struct Joined {
+    before: OwnedFd,
+}
+
+impl Joined {
+    fn network_of(dir: &Path) -> Self {
+        let open = |path: &str| OwnedFd::from(std::fs::File::open(path).expect("the namespace is there"));
+        let pid = std::fs::read_to_string(dir.join("kwok/clusters/sim/pids/kube-apiserver.pid")).expect("is recorded");
+        let before = open("/proc/thread-self/ns/net");
+        enter(&open(&format!("/proc/{}/ns/net", pid.trim())));
+        Self { before }
+    }
+}
+
+impl Drop for Joined {
+    fn drop(&mut self) {
+        enter(&self.before);
+    }
+}
+
+fn enter(namespace: &OwnedFd) {
+    rustix::thread::move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).expect("root may do that");
 }
 
 impl LeasedCluster {
@@ -164,13 +235,18 @@ impl Drop for LeasedCluster {
         }
         let Some(plane) = self.plane.take() else { return };
         if self.dirty {
-            // What this leaves, the keeper removes.
-            let down = Command::new(env!("CARGO_BIN_EXE_seatrial")).args(["sim", "down", "--quiet", "--dir"]).arg(&plane.dir).status();
-            drop(down);
+            throw_away(&plane);
         } else {
             POOL.lock().unwrap_or_else(PoisonError::into_inner).push(plane);
         }
     }
+}
+
+fn throw_away(plane: &Plane) {
+    // What this leaves, the keeper removes.
+    let down = Command::new(env!("CARGO_BIN_EXE_seatrial")).args(["sim", "down", "--quiet", "--dir"]).arg(&plane.dir).status();
+    drop(down);
+    RUNNING.fetch_sub(1, Ordering::Relaxed);
 }
 
 /// A directory for a simulated cluster of a test's own; what runs in it ends with this process.
@@ -209,22 +285,41 @@ fn next_name() -> String {
     format!("plane-{}", NUMBER.fetch_add(1, Ordering::Relaxed))
 }
 
-async fn start() -> Plane {
+async fn start(addons: &[&'static Addon], isolated: bool) -> (Plane, Option<Joined>) {
     let keeper = keeper();
     let name = next_name();
     let file = |ending: &str| keeper.root.join(format!("{name}.{ending}"));
-    writeln!(keeper.pipe.lock().unwrap_or_else(PoisonError::into_inner), "{name}").expect("the keeper listens");
-    let deadline = Instant::now() + Duration::from_secs(180);
+    let with: Vec<&'static str> = addons.iter().map(|addon| addon.name).collect();
+    let programs: Vec<&str> = addons.iter().flat_map(|addon| addon.programs).copied().collect();
+    let listed = if with.is_empty() { "-".to_owned() } else { with.join(",") };
+    let place = if isolated { "isolated" } else { "shared" };
+    let line: Vec<String> = [name.clone(), listed, place.to_owned()].into_iter().chain(servers(&programs)).collect();
+    RUNNING.fetch_add(1, Ordering::Relaxed);
+    writeln!(keeper.pipe.lock().unwrap_or_else(PoisonError::into_inner), "{}", line.join("\t")).expect("the keeper listens");
+    let limit = if with.is_empty() { 180 } else { 360 };
+    let deadline = Instant::now() + Duration::from_secs(limit);
     while !file("exit").exists() {
-        assert!(Instant::now() < deadline, "no control plane within 180 s: {}", log(&file("log")));
+        assert!(Instant::now() < deadline, "no control plane within {limit} s: {}", log(&file("log")));
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let code = std::fs::read_to_string(file("exit")).expect("is there");
     assert_eq!(code.trim(), "0", "sim up failed: {}", log(&file("log")));
     let dir = keeper.root.join(&name);
+    let joined = isolated.then(|| Joined::network_of(&dir));
     let store_port = store_port(&dir);
     let pristine = Store::new(store_port).settled().await;
-    Plane { dir, store_port, pristine }
+    (Plane { dir, with, store_port, pristine }, joined)
+}
+
+/// `SEATRIAL_BIN_<NAME>=PATH` of programs that add-ons run.
+fn servers(programs: &[&str]) -> Vec<String> {
+    if programs.is_empty() {
+        return Vec::new();
+    }
+    let found = super::find(programs);
+    let missing: Vec<&str> = programs.iter().copied().filter(|name| !found.contains_key(&super::variable(name))).collect();
+    assert!(missing.is_empty(), "no {0} here. To fix: testenv/get.sh {0}, which builds them once", missing.join(" "));
+    found.into_iter().map(|(name, path)| format!("{name}={path}")).collect()
 }
 
 fn log(path: &Path) -> String {

@@ -46,9 +46,7 @@ impl Prometheus<'_> {
     }
 
     async fn ask(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Value> {
-        let mut url = reqwest::Url::parse(&format!("http://localhost{path}")).map_err(|error| Error::internal("make a query").because(error))?;
-        url.query_pairs_mut().extend_pairs(parameters);
-        let path = format!("{}?{}", url.path(), url.query().unwrap_or_default());
+        let path = format!("{path}?{}", form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish());
         let answer = self.cluster.forward_get(&self.pod, self.port, &path).await?;
         if answer.status.is_server_error() {
             return Err(Error::new(Kind::Unavailable, format!("{} answers {} for {path}", self.pod, answer.status.as_u16())));
