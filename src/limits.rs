@@ -289,6 +289,9 @@ pub const METRIC_AGE: jiff::SignedDuration = jiff::SignedDuration::from_secs(120
 /// Exporters asked at a time: each takes a connection through the API server.
 pub const EXPORTERS_PARALLEL: usize = 16;
 
+/// How long Prometheus may take from the last request to the count of it: its operator writes its configuration anew within two minutes,
+/// and many scrape once a minute.
+pub const SERVICE_METRICS: Duration = Duration::from_secs(240);
 /// How long a pod with a small image may take from creation to running, where its node has not pulled the image yet.
 pub const ERRAND_RUNNING: Duration = Duration::from_secs(60);
 /// How long a container may take to list devices, once it runs.

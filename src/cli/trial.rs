@@ -93,6 +93,7 @@ impl Trial {
             id: header.run.clone(),
             out: out.clone(),
             hardware: look.cluster.hardware,
+            without_containers: look.without_containers(),
             started_at: header.started_at,
             finished_at: header.started_at,
             plan: canonical_json(&plan)?,

@@ -1,5 +1,6 @@
 //! Integration tests: the program against real servers.
 
+mod access;
 mod addons;
 mod autoscaling;
 mod bad_input;
@@ -7,6 +8,7 @@ mod checks;
 mod concurrent;
 mod connect;
 mod crash;
+mod metrics;
 mod output;
 mod pod_autoscaling;
 mod defects;
@@ -16,6 +18,7 @@ mod from_aicr;
 mod gang;
 mod health_chainsaw;
 mod preflight;
+mod service_metrics;
 mod settings;
 mod node_facts;
 mod real_node;
@@ -23,6 +26,7 @@ mod redaction;
 mod robust;
 mod setup;
 mod sim;
+mod smi;
 mod sources;
 mod snapshot;
 #[path = "../support/mod.rs"]
