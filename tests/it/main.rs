@@ -16,6 +16,7 @@ mod node_facts;
 mod real_node;
 mod redaction;
 mod setup;
+mod setup_karpenter;
 mod sim;
 mod sources;
 mod snapshot;
