@@ -10,9 +10,9 @@ use crate::support::cluster::{LeasedCluster, lease, lease_isolated, lease_with, 
 use crate::support::{Bin, eventually, processes_in};
 use crate::trial::{Site, nothing_left};
 
-fn steps(pool: &str) -> [String; 4] {
+fn steps(pool: &str) -> [String; 5] {
     let setup = format!("{{id: setup, karpenter: {{listenOnAllInterfaces: true, nodePools: [{pool}]}}}}");
-    ["snapshot".to_owned(), "inventory".to_owned(), setup, "collect".to_owned()]
+    ["snapshot".to_owned(), "inventory".to_owned(), setup, "health".to_owned(), "collect".to_owned()]
 }
 
 fn workflow(site: &Site, pool: &str) -> String {
