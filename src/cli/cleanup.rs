@@ -27,7 +27,7 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
             scratch::remove_remains(&cluster, remains).await.with_context(|| format!("remove what run {} left", remains.run))?;
         }
     }
-    let controllers = controllers(&cluster, &found).await?;
+    let controllers = controllers(&cluster).await?;
     for (home, run) in &controllers {
         let verb = if args.dry_run { "would end" } else { "ending" };
         cx.ui.line(format!("{verb} controllers that run {run} started beside simulated cluster {}", home.name()));
@@ -44,14 +44,16 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// Controllers that were started for runs that no longer live, where the cluster is a simulated one of this machine.
-async fn controllers(cluster: &Cluster, dead: &[scratch::Remains]) -> Result<Vec<(Home, String)>> {
+/// Controllers that were started for runs that no longer live, where the cluster is a simulated one of this machine. While any run
+/// lives they stay: it may be using them.
+async fn controllers(cluster: &Cluster) -> Result<Vec<(Home, String)>> {
     let home = match mark::home_of(cluster).await {
         Ok(home) => home,
         Err(error) if matches!(error.kind(), Kind::Usage | Kind::Denied) => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
-    let living = scratch::living(cluster).await.context("look for runs that live")?;
-    let over = |run: &String| dead.iter().any(|remains| remains.run == *run) || !living.contains(run);
-    Ok(addons::runs(&home.addons())?.into_iter().filter(over).map(|run| (home.clone(), run)).collect())
+    if !scratch::living(cluster).await.context("look for runs that live")?.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(addons::runs(&home.addons())?.into_iter().map(|run| (home.clone(), run)).collect())
 }

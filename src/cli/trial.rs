@@ -126,7 +126,8 @@ async fn started_beside(inputs: &Inputs, cluster: &Cluster) -> Result<Option<Hom
     let home = mark::home_of(cluster).await?;
     let place = home.addons();
     if !addons::running(&place.dir)?.iter().any(|there| there.name == "karpenter") {
-        addons::Chosen::new(&["karpenter".to_owned()], karpenter.listen_on_all_interfaces)?;
+        let hint = "in the workflow: listenOnAllInterfaces: true, below karpenter";
+        addons::Chosen::new(&["karpenter".to_owned()], karpenter.listen_on_all_interfaces, hint)?;
     }
     Ok(Some(home))
 }

@@ -25,6 +25,7 @@ mod real_node;
 mod redaction;
 mod robust;
 mod setup;
+mod setup_karpenter;
 mod sim;
 mod smi;
 mod sources;

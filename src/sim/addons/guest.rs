@@ -26,7 +26,7 @@ pub async fn ensure(place: &Place, name: &str, settings: Settings, exposed: bool
         };
     }
     let run = settings.run.clone().unwrap_or_default();
-    let chosen = Chosen { settings, ..Chosen::new(&[name.to_owned()], exposed)? };
+    let chosen = Chosen { settings, ..Chosen::new(&[name.to_owned()], exposed, "say so in the workflow")? };
     let cluster = connect(place).await?;
     if let Err(error) = start(place, &cluster, &chosen, deadline, ui).await {
         // The first error is the one to report.

@@ -77,14 +77,13 @@ impl Chosen {
     ///
     /// # Errors
     /// [`crate::error::Kind::Usage`] if there is no such add-on, if a program is missing, or if one listens on all interfaces and `exposed`
-    /// does not say that this is wanted.
-    pub fn new(names: &[String], exposed: bool) -> Result<Self> {
+    /// does not say that this is wanted; `how` is how to say it.
+    pub fn new(names: &[String], exposed: bool, how: &str) -> Result<Self> {
         let addons = with_needs(names)?;
         for addon in &addons {
             if let (Some(what), false) = (addon.exposed, exposed) {
                 let message = format!("add-on {} listens on all interfaces of this machine: {what}", addon.name);
-                return Err(Error::usage(message)
-                    .hint("give --listen-on-all-interfaces if nobody else can reach this machine, or if that is acceptable"));
+                return Err(Error::usage(message).hint(format!("if nobody else can reach this machine, or that is acceptable: {how}")));
             }
         }
         let mut programs = BTreeMap::new();
@@ -244,7 +243,7 @@ mod tests {
 
     #[test]
     fn an_unknown_addon_is_refused_with_the_nearest_name() {
-        let error = Chosen::new(&["keueu".to_owned()], false).expect_err("there is none");
+        let error = Chosen::new(&["keueu".to_owned()], false, "").expect_err("there is none");
         assert_eq!((error.kind(), error.hints()[0].as_str()), (Kind::Usage, "did you mean `kueue`?"));
     }
 }
