@@ -55,7 +55,7 @@ async fn jobset_passes_and_without_its_webhook_or_with_one_that_fails_open_it_do
     let result = healthy.result("robust-controller");
     assert_eq!((&result["assertions"]["passed"], &result["assertions"]["total"]), (&2.into(), &2.into()));
     no_object_left(&cluster, "jobsets.jobset.x-k8s.io");
-    let off = trial(&site, &cluster, &["--behavioral-tests", "false"], 0);
+    let off = trial(&site, &cluster, &["--behavioral-tests", "false"], 3);
     off.has("robust-controller", "skip(behavioral-tests-off)", "webhook vjobset.kb.io looks at them and fails closed");
     let patch = |policy: &str| {
         let configurations = cluster.get(&["validatingwebhookconfigurations"]);
@@ -91,7 +91,7 @@ async fn what_is_let_in_or_not_taken_up_fails_and_what_the_schema_refuses_shows_
     let invalid = jobs("successPolicy: {operator: All, targetReplicatedJobs: [absent]},");
     verdict(&described(&invalid, &jobs("managedBy: example.com/nobody,")), 1, "fail", "was not taken up within 60 s: no Job belongs to it");
     verdict(
-        &described("{replicatedJobs: 7}", &jobs("")),
+        &described(&jobs("successPolicy: {operator: Some},"), &jobs("")),
         3,
         "error(no-subject)",
         "the schema refused the invalid JobSet before any webhook saw it",

@@ -24,7 +24,7 @@ async fn start(cx: &Starting<'_>) -> Result<()> {
     let class = |(name, value): (&str, i32)| json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name}, "value": value, "globalDefault": false});
     cx.apply(&PRIORITIES.map(class)).await?;
     let local = |flag: &str, purpose: &str| -> Result<String> { Ok(format!("--{flag}=127.0.0.1:{}", cx.port(purpose)?)) };
-    let health = cx.port("binder-health")?;
+    let health = cx.port("podgroupcontroller-health")?;
     let run = |name: &str, args: Vec<String>| cx.run(&Process { name, program: name, args, env: Vec::new() });
     run(
         "kai-scheduler",
@@ -39,7 +39,7 @@ async fn start(cx: &Starting<'_>) -> Result<()> {
         "kai-binder",
         vec![
             local("metrics-bind-address", "binder-metrics")?,
-            format!("--health-probe-bind-address=127.0.0.1:{health}"),
+            local("health-probe-bind-address", "binder-health")?,
             "--fake-gpu-nodes".to_owned(),
         ],
     )?;
@@ -51,11 +51,12 @@ async fn start(cx: &Starting<'_>) -> Result<()> {
         "kai-podgroupcontroller",
         vec![
             local("metrics-bind-address", "podgroupcontroller-metrics")?,
-            local("health-probe-bind-address", "podgroupcontroller-health")?,
+            format!("--health-probe-bind-address=127.0.0.1:{health}"),
             "--enable-podgroup-webhook=false".to_owned(),
         ],
     )?;
     run("kai-queuecontroller", vec![local("metrics-listen-address", "queuecontroller-metrics")?, "--enable-webhook=false".to_owned()])?;
+    // The binder answers no such question.
     cx.answers(&format!("http://127.0.0.1:{health}/readyz")).await?;
     // What its makers install has a queue of this name.
     cx.apply(&[queue()]).await

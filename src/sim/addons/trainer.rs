@@ -19,7 +19,13 @@ pub static ADDON: Addon = Addon {
 async fn start(cx: &Starting<'_>) -> Result<()> {
     let (webhook, health, metrics) = (cx.port("webhook")?, cx.port("health")?, cx.port("metrics")?);
     let certificates = cx.certificates("trainer-ca", &[])?;
-    cx.define(cx.manifests("trainer", "crds")?).await?;
+    let mut definitions = cx.manifests("trainer", "crds")?;
+    definitions.retain(|object| object["kind"] == "CustomResourceDefinition");
+    cx.define(definitions).await?;
+    // It asks once what is served, and ends if its own kinds are not among that yet.
+    for kind in ["TrainJob", "TrainingRuntime", "ClusterTrainingRuntime"] {
+        cx.cluster.wait_served("trainer.kubeflow.org/v1alpha1", kind).await?;
+    }
     // It is not told a folder for certificates, and looks where its library does: in one of this name among temporary files, which are its own here.
     let expected = cx.dir().join("k8s-webhook-server");
     std::fs::create_dir_all(&expected).with_context(|| format!("make {}", expected.display()))?;
