@@ -6,6 +6,7 @@
 pub mod jobset;
 pub mod karpenter;
 pub mod kueue;
+pub mod metrics_server;
 pub mod volcano;
 
 mod certificates;
@@ -45,7 +46,7 @@ pub struct Addon {
 }
 
 /// All add-ons, in the order in which they are started.
-pub static ALL: &[&Addon] = &[&jobset::ADDON, &kueue::ADDON, &volcano::ADDON, &karpenter::ADDON];
+pub static ALL: &[&Addon] = &[&jobset::ADDON, &kueue::ADDON, &volcano::ADDON, &karpenter::ADDON, &metrics_server::ADDON];
 
 /// What add-ons are told instead of their defaults.
 #[derive(Clone, Debug, Default)]
