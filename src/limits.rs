@@ -92,6 +92,9 @@ pub const CLEANUP: Duration = Duration::from_secs(60);
 /// How long the cluster must look settled before set-up calls it so.
 pub const SETTLE_DWELL: Duration = Duration::from_secs(2);
 
+/// How long an autoscaler may take to make a node for a pending pod, or to remove an empty one: Karpenter with kwok takes 5 and 35 s.
+pub const SETUP_NODE: Duration = Duration::from_secs(150);
+
 /// How long `sim up` may take unless told otherwise: 10 s are usual, an overloaded machine takes five times that.
 pub const SIM_UP: Duration = Duration::from_secs(120);
 /// How often the processes of a simulated cluster are looked at while it starts or ends; nothing announces their end.

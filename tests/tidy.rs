@@ -28,7 +28,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("node_facts", "checks cluster digest error facts limits pods snapshot ui vendor"),
     ("source", "cluster error files limits registry ui"),
     ("sim", "cluster data digest error files limits ui yaml"),
-    ("workflow", "data digest error files limits recipe steps ui yaml"),
+    ("workflow", "data digest error files limits recipe sim steps ui yaml"),
     ("plan", "checks cluster digest error limits recipe snapshot steps vendor workflow"),
     ("preflight", "checks cluster error limits exit recipe registry sign snapshot steps ui workflow"),
     ("roles", "cluster error yaml"),
@@ -37,7 +37,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("engine", "cluster digest error journal limits progress results steps ui workflow"),
     (
         "steps",
-        "checks cluster constraints digest error evidence files health limits node_facts pods progress publish recipe registry results sign snapshot ui vendor workflow",
+        "checks cluster constraints digest error evidence files health limits node_facts pods progress publish recipe registry results sign sim snapshot ui vendor workflow",
     ),
     ("checks", "cluster constraints error limits pods recipe results snapshot ui vendor"),
     ("health", "cluster error limits results yaml"),

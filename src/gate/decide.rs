@@ -69,7 +69,7 @@ pub(super) fn report(request: &Request, names: &Names, rules: Option<&Rules>, fo
     let summary = match first {
         Some(first) => {
             let Advised { reason, message, .. } = first.reason;
-            let more = if of_class.len() > 1 { format!("; and {} more", of_class.len() - 1) } else { String::new() };
+            let more = if of_class.len() > 1 { format!("; and {}", many(of_class.len() - 1, "more reason")) } else { String::new() };
             format!("{} ({reason}): {message}{more}", decision.word())
         }
         None => format!("{}: {}", decision.word(), accepted(&found)),
@@ -210,6 +210,13 @@ fn not_shown(request: &Request, found: &Found) -> Vec<String> {
 }
 
 impl GateReport {
+    /// True if it is accepted because nothing in it is the gate's concern: there is nothing to tell anybody.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        let rows = self.pointers.len() + self.files.len() + self.recipes.len() + self.policy_changes.len() + self.reasons.len();
+        self.decision == Decision::Accept && rows == 0
+    }
+
     /// How the command ends.
     #[must_use]
     pub fn exit(&self) -> Exit {

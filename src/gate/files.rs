@@ -101,18 +101,30 @@ fn below(path: &str, directory: &str) -> bool {
     path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
 }
 
+/// Looks for names that stand beside evidence, policy or recipes, or beside a directory on the way to them, and could be taken for them.
 fn look_alikes(request: &Request, sides: &Sides, found: &mut Found) -> Result<()> {
-    let names = match sides.head.names() {
-        Ok(names) => names,
-        Err(error) => {
-            found.reasons.push(advised(sides::said(error)?));
-            return Ok(());
+    let mut looked = BTreeSet::new();
+    for path in [&request.evidence, &request.policy, &request.data] {
+        let parts: Vec<&str> = path.split('/').collect();
+        for (at, part) in parts.iter().enumerate() {
+            let folder = parts[..at].join("/");
+            // What lies among the evidence is looked at file by file.
+            if below(&format!("{folder}/"), &request.evidence) || !looked.insert((folder.clone(), *part)) {
+                continue;
+            }
+            let names = match sides.head.names(&folder) {
+                Ok(names) => names,
+                Err(error) => {
+                    found.reasons.push(advised(sides::said(error)?));
+                    return Ok(());
+                }
+            };
+            for name in changes::look_alikes(&names, &sides.common.names(&folder)?, part) {
+                let (way, mine) = (if at == 0 { String::new() } else { format!("{folder}/") }, parts[..=at].join("/"));
+                let message = format!("`{way}{name}` is {mine} on machines that do not tell such names apart");
+                found.reasons.push(advised(Said::new(Reason::NameCollides, message)));
+            }
         }
-    };
-    let before = sides.common.names()?;
-    for name in changes::look_alikes(&names, &before, &request.evidence) {
-        let message = format!("`{name}` is {} on machines that do not tell such names apart", request.evidence);
-        found.reasons.push(advised(Said::new(Reason::NameCollides, message)));
     }
     Ok(())
 }

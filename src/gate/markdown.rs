@@ -58,7 +58,7 @@ fn content(report: &GateReport, rows: usize) -> Value {
         "policyChanges": changes.map(|change| json!({"input": change.input, "was": nothing(&change.was), "is": nothing(&change.is)})).collect::<Vec<_>>(),
         "approvals": report.approvals.iter().take(rows).map(|note| {
             let counts = note.why_not.as_ref().map_or_else(|| format!("speaks for {}", note.owners.join(", ")), |why| format!("does not count, {why}"));
-            format!("{} ({}) {counts}", note.by, note.source.word())
+            parts(&format!("{} ({}) {counts}", note.by, note.source.word()))
         }).collect::<Vec<_>>(),
         "notShown": report.not_shown.iter().map(|open| parts(open)).collect::<Vec<_>>(),
         "base": side(&report.base), "head": side(&report.head),
@@ -180,11 +180,14 @@ fn few(all: &[String]) -> String {
     }
 }
 
-/// A pointer's path with the beginning of its digest.
+/// A pointer's recipe with the beginning of its digest.
 fn brief(path: &str) -> String {
     let digits = path.rsplit_once("/sha256-").and_then(|(folder, rest)| Some((folder, rest.strip_suffix(".yaml")?)));
     match digits.filter(|(_, digits)| digits.len() == 64 && digits.is_ascii()) {
-        Some((folder, digits)) => format!("{folder}/sha256-{}…", &digits[..DIGITS]),
+        Some((folder, digits)) => {
+            let recipe = folder.rsplit('/').next().unwrap_or(folder);
+            format!("{recipe}, sha256-{}…", &digits[..DIGITS])
+        }
         None => path.to_owned(),
     }
 }
@@ -217,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_long_name_is_known_by_its_beginning() {
-        assert_eq!(brief(&format!("evidence/h100/sha256-{}.yaml", "a".repeat(64))), "evidence/h100/sha256-aaaaaaaaaaaa…");
+        assert_eq!(brief(&format!("evidence/h100/sha256-{}.yaml", "a".repeat(64))), "h100, sha256-aaaaaaaaaaaa…");
         assert_eq!(brief("evidence/h100/sha256-ä.yaml"), "evidence/h100/sha256-ä.yaml");
         assert_eq!(few(&["a", "b", "c", "d"].map(str::to_owned)), "a, b, c and 1 more");
     }

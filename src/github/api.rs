@@ -120,7 +120,8 @@ fn failure(doing: &str, error: octocrab::Error) -> Failure {
     match error {
         octocrab::Error::GitHub { source, .. } => {
             let status = source.status_code.as_u16();
-            let said = format!("{doing}: GitHub answered {status}, {}", source.message);
+            // Something on the way may answer with a whole page.
+            let said = format!("{doing}: GitHub answered {status}, {}", crate::gate::shown(&source.message));
             let limited = rate_limit(&source);
             match status {
                 403 | 429 if limited.is_some() || status == 429 => {

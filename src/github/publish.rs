@@ -100,8 +100,9 @@ pub async fn tell(api: &Api, event: &Event, report: &GateReport) -> Result<Told>
     }
     // The merge queue has no reader.
     if let Subject::PullRequest(pull) = &event.subject {
-        match one_comment(api, event, pull.number, &format!("{MARKER}\n{text}")).await {
-            Ok(()) => told.done.push("comment".to_owned()),
+        match one_comment(api, event, pull.number, &format!("{MARKER}\n{text}"), !report.is_idle()).await {
+            Ok(true) => told.done.push("comment".to_owned()),
+            Ok(false) => {}
             Err(error) => told.left_out.push(error.chain()),
         }
     }
@@ -134,27 +135,32 @@ async fn check_run(api: &Api, event: &Event, head: &str, report: &GateReport, te
     Ok(())
 }
 
-/// Writes our comment: the one that is there, else a new one; further ones of ours are removed.
-async fn one_comment(api: &Api, event: &Event, number: u64, body: &str) -> Result<()> {
+/// Writes our comment: the one that is there, else a new one if there is something to say; further ones of ours are removed. True if there is one.
+async fn one_comment(api: &Api, event: &Event, number: u64, body: &str, anything: bool) -> Result<bool> {
     let repository = &event.repository;
     let doing = format!("write the comment of pull request {number} of {repository}");
     let body = json!({"body": body});
     let list = format!("/repos/{repository}/issues/{number}/comments");
     let mut ours = ours(api.list(&doing, &list).await?);
+    if ours.is_empty() && !anything {
+        return Ok(false);
+    }
     if ours.is_empty() {
         match api.create::<Made>(&doing, &list, &body).await {
             // Only GitHub knows whether it took this one: looked at once more, it is not made twice.
             Err(error) if error.kind() == Kind::Unavailable => ours = self::ours(api.list(&doing, &list).await?),
-            made => return made.map(drop),
+            made => return made.map(|_| true),
         }
     }
     let at = |id: u64| format!("/repos/{repository}/issues/comments/{id}");
-    let Some((first, others)) = ours.split_first() else { return api.create::<Made>(&doing, &list, &body).await.map(drop) };
+    let Some((first, others)) = ours.split_first() else {
+        return api.create::<Made>(&doing, &list, &body).await.map(|_| true);
+    };
     let _: Made = api.patch(&doing, &at(*first), &body).await?;
     for other in others {
         api.delete(&doing, &at(*other)).await?;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Our comments among all: those with our mark by somebody who may write here. Anybody can copy the mark.

@@ -1,5 +1,6 @@
 //! Steps: the canonical sequence. This file is their vocabulary and the one list of them, in canonical order.
 
+mod autoscaling;
 pub mod collect;
 mod conformance;
 mod corner;

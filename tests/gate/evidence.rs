@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use seatrial::evidence::{Parcel, Pointer};
+use seatrial::evidence::{Bundle, Parcel, Pointer};
 use seatrial::gate::{self, Approval, ApprovalSource, Approvals, Change, GateReport, Request};
 use seatrial::publish::{Target, publish, push};
 use seatrial::recipe::Recipe;
@@ -66,7 +66,12 @@ pub(crate) fn added(pointer: &Pointer) -> Touch {
 
 /// Publishes a run.
 pub(crate) async fn published(server: &RegistryServer, sample: &Sample, signed: &Signed) -> Pointer {
-    let bundle = Signed::unsigned(&sample.bundle());
+    published_as(server, &sample.bundle(), signed).await
+}
+
+/// Publishes a bundle, whatever is in it.
+pub(crate) async fn published_as(server: &RegistryServer, bundle: &Bundle, signed: &Signed) -> Pointer {
+    let bundle = Signed::unsigned(bundle);
     let reference = format!("{}/team/evidence", server.address).parse().expect("a name");
     let target = Target::new(reference, options(), bundle.root().join("evidence"));
     let path: PathBuf = publish(&bundle.bundle(), &signed.signer, &target).await.expect("is published").pointer;

@@ -49,8 +49,8 @@ fn assert_harmless_markdown(name: &str, text: &str) {
 
 /// The tags that are written on purpose.
 const OURS: &[&str] = &[
-    "<details open><summary>One by one</summary>",
-    "<details><summary>One by one</summary>",
+    "<details open><summary>Reasons, signers and sources, one by one</summary>",
+    "<details><summary>Reasons, signers and sources, one by one</summary>",
     "<details><summary>The policy changes with this; it was judged by the one that is in force</summary>",
     "<details><summary>What this does not show</summary>",
     "</details>",

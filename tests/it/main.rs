@@ -1,5 +1,6 @@
 //! Integration tests: the program against real servers.
 
+mod addons;
 mod autoscaling;
 mod bad_input;
 mod checks;
@@ -12,6 +13,7 @@ mod defects;
 mod faults;
 mod forward;
 mod from_aicr;
+mod gang;
 mod preflight;
 mod settings;
 mod node_facts;

@@ -10,6 +10,7 @@ pub mod metrics_server;
 pub mod volcano;
 
 mod certificates;
+mod guest;
 mod starting;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,12 +21,13 @@ use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, ObjectRef};
 use crate::error::{Context, Error, Result};
 use crate::sim::{binaries, processes};
 use crate::ui::Ui;
 use crate::{files, limits};
 
+pub use guest::{ensure, remove_of_run, runs};
 pub(super) use starting::{Process, Starting};
 
 /// A controller that can run beside a simulated control plane.
@@ -53,6 +55,8 @@ pub static ALL: &[&Addon] = &[&jobset::ADDON, &kueue::ADDON, &volcano::ADDON, &k
 pub struct Settings {
     /// Karpenter: the kinds of machines.
     pub instance_types: Option<Vec<karpenter::InstanceType>>,
+    /// The run on whose behalf they are started: what is installed for it is noted, to be removed with it.
+    pub run: Option<String>,
     /// Karpenter: the pools to make; with an empty list, whoever started it makes them.
     pub pools: Option<Vec<karpenter::Pool>>,
 }
@@ -146,6 +150,12 @@ pub struct Running {
     pub ports: BTreeMap<String, u16>,
     /// Process → its log.
     pub logs: BTreeMap<String, PathBuf>,
+    /// The run that started it, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// What was installed for that run and was not there before, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub installed: Vec<ObjectRef>,
 }
 
 /// Starts add-ons one after the other, and waits until each was seen to work.
