@@ -46,7 +46,7 @@ async fn start(cx: &Starting<'_>) -> Result<()> {
         // kwok's port speaks with a certificate of its own, and is the one that the node's status says.
         "--kubelet-insecure-tls".to_owned(),
         "--kubelet-use-node-status-port".to_owned(),
-        "--kubelet-preferred-address-types=InternalIP".to_owned(),
+        "--kubelet-preferred-address-types=InternalIP,Hostname".to_owned(),
         // The shortest that it takes; the second must be less than the first.
         "--metric-resolution=10s".to_owned(),
         "--kubelet-request-timeout=5s".to_owned(),
