@@ -191,7 +191,7 @@ fn config(home: &Home, binaries: &Binaries) -> Result<Value> {
     }
     let fixed = json!({
         "runtime": "binary", "bindAddress": "127.0.0.1", "kubeVersion": KUBERNETES, "kubeAuthorization": true, "kubeAdmission": true,
-        "disableQPSLimits": true, "enableCRDs": ["Stage", "PortForward"],
+        "disableQPSLimits": true, "enableCRDs": ["Stage", "PortForward", "Metric", "ClusterResourceUsage", "ResourceUsage"],
     });
     options.extend(fixed.as_object().cloned().unwrap_or_default());
     let extra = |name: &str, arguments: &[(&str, &str)]| {

@@ -8,6 +8,7 @@ pub mod kai;
 pub mod karpenter;
 pub mod kueue;
 pub mod lws;
+pub mod metrics_server;
 pub mod trainer;
 pub mod volcano;
 
@@ -50,7 +51,7 @@ pub struct Addon {
 }
 
 /// All add-ons, in the order in which they are started.
-pub static ALL: &[&Addon] = &[&jobset::ADDON, &lws::ADDON, &trainer::ADDON, &kueue::ADDON, &volcano::ADDON, &kai::ADDON, &karpenter::ADDON];
+pub static ALL: &[&Addon] = &[&jobset::ADDON, &lws::ADDON, &trainer::ADDON, &kueue::ADDON, &volcano::ADDON, &kai::ADDON, &karpenter::ADDON, &metrics_server::ADDON];
 
 /// What add-ons are told instead of their defaults.
 #[derive(Clone, Debug, Default)]
