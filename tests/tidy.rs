@@ -39,7 +39,7 @@ const LAYERS: &[(&str, &str)] = &[
         "steps",
         "checks cluster constraints digest error evidence files health limits node_facts pods progress publish recipe registry results sign snapshot ui vendor workflow",
     ),
-    ("checks", "cluster constraints error limits pods recipe results snapshot ui vendor"),
+    ("checks", "cluster constraints error facts limits pods recipe results snapshot ui vendor"),
     ("health", "cluster error limits results yaml"),
     ("results", "digest error exit limits snapshot"),
     ("cncf", "error results ui"),

@@ -69,7 +69,9 @@ async fn run(cx: &Cx<'_>) -> Result<Outcome> {
     let Some(pod) = pods.iter().find(|pod| operator::pod_problem(pod).is_none()) else {
         let problem = pods.first().and_then(operator::pod_problem);
         let message = problem.unwrap_or_else(|| format!("there is no pod labelled {PODS}"));
-        return Ok(Outcome::fail(format!("no Prometheus is ready: {message}")).fix("install Prometheus, or look at its pod").asserted(0, 1));
+        return Ok(Outcome::fail(format!("no Prometheus is ready: {message}"))
+            .fix("install Prometheus, or look at its pod")
+            .asserted(0, 1));
     };
     let prometheus = Prometheus { cluster: &cx.cluster, pod: ObjectRef::of(pod), port: API };
     let up = prometheus.query("count(up == 1)").await?.first().copied().unwrap_or(0.0);
@@ -130,8 +132,12 @@ impl Trial<'_> {
         let counted = self.counted().await?;
         let seconds = clock.elapsed().as_secs_f64();
         if counted == Some(f64::from(REQUESTS)) {
-            let outcome = Outcome::pass(format!("{} has counted exactly {REQUESTS} requests to {pod} after {seconds:.0}s", self.prometheus.pod));
-            return Ok(outcome.asserted(1, 1).measured("collection_seconds", seconds.round(), "s").held_against(limits::SERVICE_METRICS.as_secs_f64()));
+            let outcome =
+                Outcome::pass(format!("{} has counted exactly {REQUESTS} requests to {pod} after {seconds:.0}s", self.prometheus.pod));
+            return Ok(outcome
+                .asserted(1, 1)
+                .measured("collection_seconds", seconds.round(), "s")
+                .held_against(limits::SERVICE_METRICS.as_secs_f64()));
         }
         let target = self.prometheus.target(&pod).await?;
         Ok(missed(counted, &target, &self.prometheus.pod, &pod).asserted(0, 1))
@@ -207,8 +213,10 @@ fn missed(counted: Option<f64>, target: &Target, prometheus: &ObjectRef, pod: &O
             .fix("look at the selectors of Prometheus for PodMonitors, or add a scrape configuration for annotated pods"),
         (None, Target::Down(why)) => Outcome::fail(format!("{prometheus} has found {pod} and cannot scrape it: {why}"))
             .fix("look at network policies between Prometheus and pods"),
-        (None, Target::Up) => Outcome::fail(format!("{prometheus} scrapes {pod}, and has no counter of it with the label seatrial_dev_run"))
-            .fix("look at relabelling that drops labels of pods, or metrics"),
+        (None, Target::Up) => {
+            Outcome::fail(format!("{prometheus} scrapes {pod}, and has no counter of it with the label seatrial_dev_run"))
+                .fix("look at relabelling that drops labels of pods, or metrics")
+        }
     }
 }
 
