@@ -74,7 +74,7 @@ async fn run(cx: &Cx<'_>) -> Result<Outcome> {
             .asserted(0, 1));
     };
     let prometheus = Prometheus { cluster: &cx.cluster, pod: ObjectRef::of(pod), port: API };
-    let up = prometheus.query("count(up == 1)").await?.first().copied().unwrap_or(0.0);
+    let up = up(&prometheus).await?;
     let name = prometheus.pod.to_string();
     if up < 1.0 {
         let outcome = Outcome::fail(format!("{name} has no target that is up")).fix("look at its page of targets");
@@ -93,6 +93,30 @@ async fn run(cx: &Cx<'_>) -> Result<Outcome> {
     let total = outcome.assertions.total + 1;
     let held = outcome.assertions.passed + 1;
     Ok(outcome.seen("Prometheus", vec![name], 1).asserted(held, total).measured("targets_up", up, "1"))
+}
+
+/// Targets that are up, as soon as there is one: one that has just started has scraped nothing yet.
+async fn up(prometheus: &Prometheus<'_>) -> Result<f64> {
+    let look = || async {
+        match prometheus.query("count(up == 1)").await {
+            Ok(values) => values.first().copied().filter(|count| *count > 0.0).ok_or(Look::NotYet(None)),
+            Err(error) => Err(Look::Over(error)),
+        }
+    };
+    match look.retry(backoff(limits::TARGETS_UP)).when(|look| matches!(look, Look::NotYet(_))).await {
+        Ok(count) => Ok(count),
+        Err(Look::NotYet(_)) => Ok(0.0),
+        Err(Look::Over(error)) => Err(error),
+    }
+}
+
+/// Looks for so long, at growing distances.
+fn backoff(limit: Duration) -> backon::ExponentialBuilder {
+    backon::ExponentialBuilder::default()
+        .with_min_delay(limits::METRICS_LOOK_MIN)
+        .with_max_delay(limits::BACKOFF_MAX)
+        .with_total_delay(Some(limit))
+        .without_max_times()
 }
 
 struct Trial<'a> {
@@ -146,11 +170,6 @@ impl Trial<'_> {
     /// What Prometheus has counted of this run, as soon as it is as much as there is or more, or when the time is over.
     async fn counted(&self) -> Result<Option<f64>> {
         let query = format!("sum(http_requests_total{{seatrial_dev_run=\"{}\"}})", self.scratch.run());
-        let backoff = backon::ExponentialBuilder::default()
-            .with_min_delay(limits::METRICS_LOOK_MIN)
-            .with_max_delay(limits::BACKOFF_MAX)
-            .with_total_delay(Some(limits::SERVICE_METRICS))
-            .without_max_times();
         let look = || async {
             match self.prometheus.query(&query).await {
                 Ok(values) => match values.first().copied() {
@@ -160,7 +179,7 @@ impl Trial<'_> {
                 Err(error) => Err(Look::Over(error)),
             }
         };
-        match look.retry(backoff).when(|look| matches!(look, Look::NotYet(_))).await {
+        match look.retry(backoff(limits::SERVICE_METRICS)).when(|look| matches!(look, Look::NotYet(_))).await {
             Ok(count) | Err(Look::NotYet(count)) => Ok(count),
             Err(Look::Over(error)) => Err(error),
         }
@@ -242,7 +261,7 @@ mod tests {
 
     #[test]
     fn the_waits_fit_into_the_timeout() {
-        let waits = limits::ERRAND_RUNNING + limits::SERVICE_METRICS + limits::CLEANUP * 2 / 2;
+        let waits = limits::TARGETS_UP + limits::ERRAND_RUNNING + limits::SERVICE_METRICS + limits::CLEANUP;
         assert!(waits < CHECK.timeout, "To fix: raise the timeout above {waits:?}");
     }
 }

@@ -43,14 +43,15 @@ pub(super) fn judge(trials: &[Seen], devices: &Devices) -> Outcome {
     for seen in trials {
         let place = &seen.place;
         containers.extend(seen.tenants.iter().chain(&seen.others).map(|(name, _)| format!("{name} ({place})")));
+        // Before what tenants see: a device that everybody sees is one too many for them, too.
+        for (name, paths) in &seen.others {
+            let message = format!("{place}: container {name} was given no GPU and sees {}", listed(paths));
+            statements.push((paths.is_empty(), message, NONE));
+        }
         for (name, paths) in &seen.tenants {
             let whole = devices.whole(paths);
             let message = format!("{place}: container {name} was given 1 GPU and sees {}: {}", whole.len(), listed(&whole));
             statements.push((whole.len() == 1, message, COUNT));
-        }
-        for (name, paths) in &seen.others {
-            let message = format!("{place}: container {name} was given no GPU and sees {}", listed(paths));
-            statements.push((paths.is_empty(), message, NONE));
         }
         for (at, (one, paths)) in seen.tenants.iter().enumerate() {
             for (other, others) in seen.tenants.iter().skip(at + 1).filter(|_| !seen.shared) {
