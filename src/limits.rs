@@ -289,6 +289,8 @@ pub const METRIC_AGE: jiff::SignedDuration = jiff::SignedDuration::from_secs(120
 /// Exporters asked at a time: each takes a connection through the API server.
 pub const EXPORTERS_PARALLEL: usize = 16;
 
+/// How long a Prometheus that has just started may have no target that is up: many scrape every half minute.
+pub const TARGETS_UP: Duration = Duration::from_secs(45);
 /// How long Prometheus may take from the last request to the count of it: its operator writes its configuration anew within two minutes,
 /// and many scrape once a minute.
 pub const SERVICE_METRICS: Duration = Duration::from_secs(240);

@@ -70,7 +70,9 @@ pub(super) fn pod(cx: &Cx<'_>, name: &str, node: &str, voices: &[Voice]) -> Valu
     spec["containers"] = containers.collect();
     let claims: Vec<Value> = voices
         .iter()
-        .filter_map(|voice| if let Gpus::Claim(claim) = &voice.gpus { Some(json!({"name": claim, "resourceClaimName": claim})) } else { None })
+        .filter_map(
+            |voice| if let Gpus::Claim(claim) = &voice.gpus { Some(json!({"name": claim, "resourceClaimName": claim})) } else { None },
+        )
         .collect();
     if !claims.is_empty() {
         spec["resourceClaims"] = json!(claims);
@@ -114,7 +116,9 @@ pub(super) async fn running(cx: &Cx<'_>, pod: &ObjectRef) -> std::result::Result
 }
 
 fn kept(reason: ErrorReason, pod: &ObjectRef, why: &str) -> Box<Outcome> {
-    Box::new(Outcome::error(reason, format!("{pod} {why}")).fix(format!("kubectl describe pod {} while it is there (--no-cleanup)", pod.name)))
+    Box::new(
+        Outcome::error(reason, format!("{pod} {why}")).fix(format!("kubectl describe pod {} while it is there (--no-cleanup)", pod.name)),
+    )
 }
 
 /// What a container has printed, once it has printed all of it.
@@ -150,7 +154,8 @@ fn state_of(pod: &Value) -> Option<std::result::Result<(), (ErrorReason, String)
     match pod["status"]["phase"].as_str() {
         Some("Running") if all_run() => Some(Ok(())),
         Some(phase @ ("Succeeded" | "Failed")) => {
-            let why = [&pod["status"]["reason"], &pod["status"]["message"]].into_iter().filter_map(Value::as_str).collect::<Vec<_>>().join(": ");
+            let why =
+                [&pod["status"]["reason"], &pod["status"]["message"]].into_iter().filter_map(Value::as_str).collect::<Vec<_>>().join(": ");
             Some(Err((ErrorReason::Unavailable, format!("ended as {phase} {why}").trim().to_owned())))
         }
         _ => probe::image_trouble(pod).map(|why| Err((ErrorReason::Image, format!("cannot have its image: {why}")))),

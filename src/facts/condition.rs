@@ -124,7 +124,9 @@ mod tests {
             let xml = HEALTHY.replacen("<ecc_mode>", &format!("{element}<ecc_mode>"), 1);
             of_nvidia(&xml).expect("is read")[0].troubles.join("; ")
         };
-        assert!(with("<ecc_errors><volatile><dram_uncorrectable>3</dram_uncorrectable></volatile></ecc_errors>").starts_with("3 memory errors"));
+        assert!(
+            with("<ecc_errors><volatile><dram_uncorrectable>3</dram_uncorrectable></volatile></ecc_errors>").starts_with("3 memory errors")
+        );
         assert_eq!(with("<ecc_errors><volatile><dram_uncorrectable>0</dram_uncorrectable></volatile></ecc_errors>"), "");
         assert!(with("<remapped_rows><remapped_row_pending>Yes</remapped_row_pending></remapped_rows>").contains("has to be reset"));
         assert!(with("<gpu_recovery_action>Reset</gpu_recovery_action>").contains("recovery: Reset"));
@@ -136,7 +138,10 @@ mod tests {
         let listed = include_str!("../../tests/fixtures/facts/amd/static.json");
         let measured = include_str!("../../tests/fixtures/facts/amd/metric.json");
         let healthy = of_amd(listed, measured).expect("is read");
-        assert!(healthy.len() == 2 && healthy[0].product == "AMD Instinct MI300X" && healthy.iter().all(|gpu| gpu.troubles.is_empty()), "{healthy:?}");
+        assert!(
+            healthy.len() == 2 && healthy[0].product == "AMD Instinct MI300X" && healthy.iter().all(|gpu| gpu.troubles.is_empty()),
+            "{healthy:?}"
+        );
         assert_eq!(of_amd(listed, "[]").expect("is read")[0].troubles, ["amd-smi lists it and has no metrics of it"]);
         let broken = r#"[{"gpu": 0, "ecc": {"total_uncorrectable_count": 2}}, {"gpu": 1}]"#;
         assert!(of_amd(listed, broken).expect("is read")[0].troubles[0].starts_with("2 memory errors"));

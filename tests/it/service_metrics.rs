@@ -22,8 +22,12 @@ fn workload(cluster: &LeasedCluster, more: u64) -> PodServer {
     let server = PodServer::start(move |seen| {
         if seen.path == "/metrics" {
             let count = count.load(Ordering::Relaxed);
-            let text = if count == 0 { String::new() } else { format!("http_requests_total{{code=\"200\",method=\"get\"}} {}\n", count + more) };
-            return (200, format!("# HELP http_requests_total Count of all HTTP requests\n# TYPE http_requests_total counter\n{text}").into_bytes());
+            let text =
+                if count == 0 { String::new() } else { format!("http_requests_total{{code=\"200\",method=\"get\"}} {}\n", count + more) };
+            return (
+                200,
+                format!("# HELP http_requests_total Count of all HTTP requests\n# TYPE http_requests_total counter\n{text}").into_bytes(),
+            );
         }
         count.fetch_add(1, Ordering::Relaxed);
         (200, b"Hello from example application.".to_vec())

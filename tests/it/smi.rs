@@ -11,7 +11,7 @@ fn run(cluster: &LeasedCluster, code: i32) -> Trial {
     let site = Site::new();
     site.edit("  checks:\n", &format!("  checks:\n    deployment: [{CHECK}]\n"));
     let mirror = format!("nvcr.io/nvidia/cuda:13.0.0-base-ubuntu22.04={IMAGE}");
-    let workflow = site.workflow("training", &["snapshot", "health"]);
+    let workflow = site.workflow("training", &["snapshot", "setup", "health"]);
     site.run(&cluster.kubeconfig(), &workflow, &["--image-mirror", &mirror], code)
 }
 
@@ -26,7 +26,8 @@ async fn the_tool_lists_what_the_node_says_and_what_is_wrong_is_named() {
     let Some(plan) = NodePlan::new(&cluster, "real-1") else { return };
     let node = plan.tool("nvidia-smi", "exec cat /opt/gpu/smi.xml").start(2);
     node.data("smi.xml", HEALTHY);
-    let healthy = run(&cluster, 0);
+    // Set-up waits in vain for an exporter that a real node cannot pull.
+    let healthy = run(&cluster, 3);
     healthy.has(CHECK, "pass", "nvidia-smi lists 2 GPUs on 1 nodes, as many and of the kind that the nodes say");
     assert_eq!(healthy.result(CHECK)["subjects"]["seen"][0], "real-1");
     assert_eq!(healthy.report["hardware"], "simulated");

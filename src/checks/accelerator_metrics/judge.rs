@@ -110,7 +110,8 @@ pub(super) fn judge(nodes: &[NodeLook], others: &BTreeSet<String>, exporter: &Ex
         }
         (None, Some((reason, message))) => {
             let more = if unknown.len() > 1 { format!(" (and {} more nodes)", unknown.len() - 1) } else { String::new() };
-            Outcome::error(*reason, format!("{message}{more}")).fix("look at the exporter's pod on that node, and at the way to it: kubectl port-forward")
+            Outcome::error(*reason, format!("{message}{more}"))
+                .fix("look at the exporter's pod on that node, and at the way to it: kubectl port-forward")
         }
         (None, None) => Outcome::pass(format!("{gpus} GPUs on {} nodes, each with values that move; no load was made", nodes.len())),
     };
@@ -173,7 +174,10 @@ fn judge_node(
         let named: BTreeSet<&String> = gpus.values().flatten().filter_map(|series| series.labels.get(label)).collect();
         let foreign = named.iter().find(|value| value.as_str() != name && others.contains(value.as_str()));
         findings.state(foreign.is_none(), || {
-            (format!("node {name}: its exporter says {label}={}, which is another node", foreign.map_or("", |value| value.as_str())), OTHER_NODE)
+            (
+                format!("node {name}: its exporter says {label}={}, which is another node", foreign.map_or("", |value| value.as_str())),
+                OTHER_NODE,
+            )
         });
     }
     let oldest = gpus.values().flatten().filter_map(|series| series.at).min();
@@ -198,7 +202,9 @@ fn counted(node: &NodeLook, gpus: &BTreeMap<String, Vec<&Series>>, ids: &BTreeSe
         let missing: Vec<&str> = node.ids.difference(ids).map(String::as_str).collect();
         let foreign: Vec<&str> = ids.difference(&node.ids).map(String::as_str).collect();
         findings.state(missing.is_empty(), || (format!("node {name}: its exporter has no series of GPU {}", missing.join(", ")), COUNT));
-        findings.state(foreign.is_empty(), || (format!("node {name}: its exporter speaks of GPU {}, which the node does not have", foreign.join(", ")), OTHER_NODE));
+        findings.state(foreign.is_empty(), || {
+            (format!("node {name}: its exporter speaks of GPU {}, which the node does not have", foreign.join(", ")), OTHER_NODE)
+        });
         return;
     }
     let used = |series: &&&Series| exporter.metrics.iter().any(|one| one.quantity == "utilisation" && one.names.contains(&series.name));
@@ -215,7 +221,8 @@ fn counted(node: &NodeLook, gpus: &BTreeMap<String, Vec<&Series>>, ids: &BTreeSe
 fn quantities(node: &str, id: &str, all: &[&Series], exporter: &Exporter, findings: &mut Findings) {
     let wanted: BTreeSet<&str> = exporter.metrics.iter().filter(|metric| !metric.optional).map(|metric| metric.quantity.as_str()).collect();
     for quantity in wanted {
-        let names: Vec<&String> = exporter.metrics.iter().filter(|metric| metric.quantity == quantity).flat_map(|metric| &metric.names).collect();
+        let names: Vec<&String> =
+            exporter.metrics.iter().filter(|metric| metric.quantity == quantity).flat_map(|metric| &metric.names).collect();
         let there = all.iter().any(|series| names.contains(&&series.name));
         findings.state(there, || {
             let first = names.first().map_or("", |name| name.as_str());
@@ -226,7 +233,10 @@ fn quantities(node: &str, id: &str, all: &[&Series], exporter: &Exporter, findin
         let Some(metric) = exporter.metrics.iter().find(|metric| metric.names.contains(&series.name)) else { continue };
         let (min, max) = (metric.min as f64, metric.max as f64);
         findings.state((min..=max).contains(&series.value), || {
-            (format!("node {node}: GPU {id} has {} {}, which is not between {min} and {max} {}", series.name, series.value, metric.unit), RANGE)
+            (
+                format!("node {node}: GPU {id} has {} {}, which is not between {min} and {max} {}", series.name, series.value, metric.unit),
+                RANGE,
+            )
         });
     }
 }

@@ -85,7 +85,8 @@ fn exporters_that_tell_of_every_gpu_and_move_pass_with_ids_or_with_counts() {
 fn amds_exporter_is_read_by_its_own_names() {
     let say = |tick: u64| {
         let mut text = String::new();
-        for (name, value) in [("gpu_gfx_activity", 0), ("gpu_used_vram", 285), ("gpu_junction_temperature", 41), ("gpu_package_power", 140)] {
+        for (name, value) in [("gpu_gfx_activity", 0), ("gpu_used_vram", 285), ("gpu_junction_temperature", 41), ("gpu_package_power", 140)]
+        {
             text += &format!("# HELP {name} x\n# TYPE {name} gauge\n");
             for gpu in 0..2 {
                 text += &format!(
@@ -98,7 +99,8 @@ fn amds_exporter_is_read_by_its_own_names() {
         text
     };
     let names: BTreeSet<String> = ["a".to_owned()].into();
-    let verdict = |last: &str| judge(&[node("a", 2, &[], looks(&say(1), last, "amd"))], &names, exporter("amd"), Timestamp::now()).guarded();
+    let verdict =
+        |last: &str| judge(&[node("a", 2, &[], looks(&say(1), last, "amd"))], &names, exporter("amd"), Timestamp::now()).guarded();
     assert_eq!(verdict(&say(2)).verdict, Verdict::Pass, "{}", verdict(&say(2)).message);
     fails(&verdict(&say(1)), "the values of all 2 GPUs have not moved for 45 s");
 }
@@ -181,7 +183,10 @@ fn a_node_that_could_not_be_asked_is_an_error_unless_something_is_wrong_elsewher
     let outcome = judged(&[well(), silent()]);
     assert_eq!(outcome.verdict, Verdict::Error(ErrorReason::Unavailable));
     assert!(outcome.message.contains("node b: nobody listens") && outcome.subjects.seen == ["a"] && outcome.subjects.exist == 2);
-    fails(&judged(&[node("a", 2, &[], Asked::Wrong("pod x is not ready".to_owned(), "look")), silent()]), "node a: pod x is not ready; 1 nodes");
+    fails(
+        &judged(&[node("a", 2, &[], Asked::Wrong("pod x is not ready".to_owned(), "look")), silent()]),
+        "node a: pod x is not ready; 1 nodes",
+    );
 }
 
 #[test]
@@ -196,7 +201,9 @@ fn gpus_that_are_cut_up_are_counted_whole_or_in_parts() {
             ("DCGM_FI_PROF_GR_ENGINE_ACTIVE", "0.000000".to_owned()),
         ] {
             for instance in 1..=3 {
-                text += &format!("{name}{{gpu=\"0\",UUID=\"GPU-1\",GPU_I_PROFILE=\"2g.20gb\",GPU_I_ID=\"{instance}\",Hostname=\"a\"}} {value}\n");
+                text += &format!(
+                    "{name}{{gpu=\"0\",UUID=\"GPU-1\",GPU_I_PROFILE=\"2g.20gb\",GPU_I_ID=\"{instance}\",Hostname=\"a\"}} {value}\n"
+                );
             }
         }
         text

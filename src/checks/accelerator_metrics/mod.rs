@@ -72,7 +72,8 @@ async fn run(cx: &Cx<'_>) -> Result<Outcome> {
     let exporters = exporters(&daemon_sets, cx.vendor);
     if exporters.is_empty() {
         let operator = &cx.vendor.operator;
-        let message = format!("there is no DaemonSet {} in namespace {}", operator.exporters.join(" or "), operator.namespaces.join(" or "));
+        let message =
+            format!("there is no DaemonSet {} in namespace {}", operator.exporters.join(" or "), operator.namespaces.join(" or "));
         let names = own.iter().map(|node| node.name.clone()).collect();
         return Ok(Outcome::fail(message).fix("install the vendor's metrics exporter").seen("nodes", names, own.len()).asserted(0, 1));
     }
@@ -119,7 +120,10 @@ async fn ask(cx: &Cx<'_>, node: &Node, pools: &[Pool], pod: Option<&Value>) -> N
     let gpus = &node.gpus;
     let counted = gpus.label_count.or(gpus.dra_devices).or(gpus.capacity.map(|count| count / gpus.replicas.unwrap_or(1).max(1)));
     let asked = match pod {
-        None => Asked::Wrong("no pod of the metrics exporter is there".to_owned(), "look at the node selector and tolerations of the exporter's DaemonSet"),
+        None => Asked::Wrong(
+            "no pod of the metrics exporter is there".to_owned(),
+            "look at the node selector and tolerations of the exporter's DaemonSet",
+        ),
         Some(pod) => match super::operator::pod_problem(pod) {
             Some(problem) => Asked::Wrong(problem, "kubectl describe that pod; look at its log"),
             None => look(cx, &ObjectRef::of(pod)).await,
@@ -178,7 +182,10 @@ enum Later {
 
 fn refused(pod: &ObjectRef, answer: &Answer, vendor: &Vendor) -> Asked {
     let (path, port) = (&vendor.exporter.path, vendor.exporter.port);
-    Asked::Wrong(format!("{pod} answers {} for {path} on port {port}", answer.status.as_u16()), "look at the log of the exporter's pod on that node")
+    Asked::Wrong(
+        format!("{pod} answers {} for {path} on port {port}", answer.status.as_u16()),
+        "look at the log of the exporter's pod on that node",
+    )
 }
 
 fn unknown(error: &Error) -> Asked {

@@ -69,10 +69,12 @@ async fn run(cx: &Cx<'_>) -> Result<Outcome> {
     let Some(pod) = pods.iter().find(|pod| operator::pod_problem(pod).is_none()) else {
         let problem = pods.first().and_then(operator::pod_problem);
         let message = problem.unwrap_or_else(|| format!("there is no pod labelled {PODS}"));
-        return Ok(Outcome::fail(format!("no Prometheus is ready: {message}")).fix("install Prometheus, or look at its pod").asserted(0, 1));
+        return Ok(Outcome::fail(format!("no Prometheus is ready: {message}"))
+            .fix("install Prometheus, or look at its pod")
+            .asserted(0, 1));
     };
     let prometheus = Prometheus { cluster: &cx.cluster, pod: ObjectRef::of(pod), port: API };
-    let up = prometheus.query("count(up == 1)").await?.first().copied().unwrap_or(0.0);
+    let up = up(&prometheus).await?;
     let name = prometheus.pod.to_string();
     if up < 1.0 {
         let outcome = Outcome::fail(format!("{name} has no target that is up")).fix("look at its page of targets");
@@ -91,6 +93,30 @@ async fn run(cx: &Cx<'_>) -> Result<Outcome> {
     let total = outcome.assertions.total + 1;
     let held = outcome.assertions.passed + 1;
     Ok(outcome.seen("Prometheus", vec![name], 1).asserted(held, total).measured("targets_up", up, "1"))
+}
+
+/// Targets that are up, as soon as there is one: one that has just started has scraped nothing yet.
+async fn up(prometheus: &Prometheus<'_>) -> Result<f64> {
+    let look = || async {
+        match prometheus.query("count(up == 1)").await {
+            Ok(values) => values.first().copied().filter(|count| *count > 0.0).ok_or(Look::NotYet(None)),
+            Err(error) => Err(Look::Over(error)),
+        }
+    };
+    match look.retry(backoff(limits::TARGETS_UP)).when(|look| matches!(look, Look::NotYet(_))).await {
+        Ok(count) => Ok(count),
+        Err(Look::NotYet(_)) => Ok(0.0),
+        Err(Look::Over(error)) => Err(error),
+    }
+}
+
+/// Looks for so long, at growing distances.
+fn backoff(limit: Duration) -> backon::ExponentialBuilder {
+    backon::ExponentialBuilder::default()
+        .with_min_delay(limits::METRICS_LOOK_MIN)
+        .with_max_delay(limits::BACKOFF_MAX)
+        .with_total_delay(Some(limit))
+        .without_max_times()
 }
 
 struct Trial<'a> {
@@ -130,8 +156,12 @@ impl Trial<'_> {
         let counted = self.counted().await?;
         let seconds = clock.elapsed().as_secs_f64();
         if counted == Some(f64::from(REQUESTS)) {
-            let outcome = Outcome::pass(format!("{} has counted exactly {REQUESTS} requests to {pod} after {seconds:.0}s", self.prometheus.pod));
-            return Ok(outcome.asserted(1, 1).measured("collection_seconds", seconds.round(), "s").held_against(limits::SERVICE_METRICS.as_secs_f64()));
+            let outcome =
+                Outcome::pass(format!("{} has counted exactly {REQUESTS} requests to {pod} after {seconds:.0}s", self.prometheus.pod));
+            return Ok(outcome
+                .asserted(1, 1)
+                .measured("collection_seconds", seconds.round(), "s")
+                .held_against(limits::SERVICE_METRICS.as_secs_f64()));
         }
         let target = self.prometheus.target(&pod).await?;
         Ok(missed(counted, &target, &self.prometheus.pod, &pod).asserted(0, 1))
@@ -140,11 +170,6 @@ impl Trial<'_> {
     /// What Prometheus has counted of this run, as soon as it is as much as there is or more, or when the time is over.
     async fn counted(&self) -> Result<Option<f64>> {
         let query = format!("sum(http_requests_total{{seatrial_dev_run=\"{}\"}})", self.scratch.run());
-        let backoff = backon::ExponentialBuilder::default()
-            .with_min_delay(limits::METRICS_LOOK_MIN)
-            .with_max_delay(limits::BACKOFF_MAX)
-            .with_total_delay(Some(limits::SERVICE_METRICS))
-            .without_max_times();
         let look = || async {
             match self.prometheus.query(&query).await {
                 Ok(values) => match values.first().copied() {
@@ -154,7 +179,7 @@ impl Trial<'_> {
                 Err(error) => Err(Look::Over(error)),
             }
         };
-        match look.retry(backoff).when(|look| matches!(look, Look::NotYet(_))).await {
+        match look.retry(backoff(limits::SERVICE_METRICS)).when(|look| matches!(look, Look::NotYet(_))).await {
             Ok(count) | Err(Look::NotYet(count)) => Ok(count),
             Err(Look::Over(error)) => Err(error),
         }
@@ -207,8 +232,10 @@ fn missed(counted: Option<f64>, target: &Target, prometheus: &ObjectRef, pod: &O
             .fix("look at the selectors of Prometheus for PodMonitors, or add a scrape configuration for annotated pods"),
         (None, Target::Down(why)) => Outcome::fail(format!("{prometheus} has found {pod} and cannot scrape it: {why}"))
             .fix("look at network policies between Prometheus and pods"),
-        (None, Target::Up) => Outcome::fail(format!("{prometheus} scrapes {pod}, and has no counter of it with the label seatrial_dev_run"))
-            .fix("look at relabelling that drops labels of pods, or metrics"),
+        (None, Target::Up) => {
+            Outcome::fail(format!("{prometheus} scrapes {pod}, and has no counter of it with the label seatrial_dev_run"))
+                .fix("look at relabelling that drops labels of pods, or metrics")
+        }
     }
 }
 
@@ -234,7 +261,7 @@ mod tests {
 
     #[test]
     fn the_waits_fit_into_the_timeout() {
-        let waits = limits::ERRAND_RUNNING + limits::SERVICE_METRICS + limits::CLEANUP * 2 / 2;
+        let waits = limits::TARGETS_UP + limits::ERRAND_RUNNING + limits::SERVICE_METRICS + limits::CLEANUP;
         assert!(waits < CHECK.timeout, "To fix: raise the timeout above {waits:?}");
     }
 }

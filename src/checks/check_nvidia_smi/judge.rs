@@ -63,10 +63,14 @@ pub(super) fn judge(nodes: &[NodeTold], tool: &str, left_out: &str) -> Outcome {
     let outcome = match (wrong.first(), unknown.first()) {
         (Some((_, message, fix)), _) => Outcome::fail(format!("{message}{}", more(wrong.len()))).fix(*fix),
         (None, Some((reason, message))) => {
-            let fix = if *reason == ErrorReason::Busy { "run again when these GPUs are free" } else { "look at that node and at its GPU driver" };
+            let fix =
+                if *reason == ErrorReason::Busy { "run again when these GPUs are free" } else { "look at that node and at its GPU driver" };
             Outcome::error(*reason, format!("{message}{}", more(unknown.len()))).fix(fix)
         }
-        (None, None) => Outcome::pass(format!("{tool} lists {count} GPUs on {} nodes, as many and of the kind that the nodes say{left_out}", nodes.len())),
+        (None, None) => Outcome::pass(format!(
+            "{tool} lists {count} GPUs on {} nodes, as many and of the kind that the nodes say{left_out}",
+            nodes.len()
+        )),
     };
     let held = statements.iter().filter(|(holds, ..)| *holds).count();
     outcome.seen("nodes", seen, nodes.len()).asserted(held, statements.len()).measured("gpus", count as f64, "1")
@@ -138,7 +142,10 @@ mod tests {
             (listed(vec![gpu("GPU-1", &[])]), "node b: nvidia-smi lists 1 GPUs in a pod that was given 2"),
             (listed(vec![gpu("GPU-1", &[]), gpu("GPU-1", &[])]), "lists a GPU twice"),
             (listed(vec![gpu("GPU-1", &[]), gpu("GPU-2", &["the driver asks for a recovery: Reset"])]), "GPU GPU-2: the driver asks"),
-            (NodeTold { product: Some("NVIDIA-H200".to_owned()), ..listed(vec![gpu("GPU-1", &[]), gpu("GPU-2", &[])]) }, "label says NVIDIA-H200"),
+            (
+                NodeTold { product: Some("NVIDIA-H200".to_owned()), ..listed(vec![gpu("GPU-1", &[]), gpu("GPU-2", &[])]) },
+                "label says NVIDIA-H200",
+            ),
             (node("b", Told::Ended(127, "nvidia-smi: not found".to_owned())), "ended with 127: nvidia-smi: not found"),
             (node("b", Told::Unreadable("its root is `html`".to_owned())), "its root is `html`"),
         ];

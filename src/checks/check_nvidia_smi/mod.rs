@@ -115,7 +115,11 @@ struct Free {
 async fn visit(cx: &Cx<'_>, scratch: &Scratch, node: &Node, at: usize, free: Free) -> NodeTold {
     let gpus = &node.gpus;
     let shared = gpus.replicas.unwrap_or(1) > 1;
-    let (offered, left) = if gpus.allocatable.is_some_and(|count| count > 0) { (gpus.allocatable.unwrap_or(0), free.resource) } else { (gpus.dra_devices.unwrap_or(0), free.devices) };
+    let (offered, left) = if gpus.allocatable.is_some_and(|count| count > 0) {
+        (gpus.allocatable.unwrap_or(0), free.resource)
+    } else {
+        (gpus.dra_devices.unwrap_or(0), free.devices)
+    };
     // A share of a GPU shows the whole of it.
     let given = if shared { left.min(1) } else { left };
     let held = if shared { 0 } else { offered - left.min(offered) };
@@ -131,7 +135,14 @@ async fn visit(cx: &Cx<'_>, scratch: &Scratch, node: &Node, at: usize, free: Fre
         return told(Told::Kept(ErrorReason::Busy, format!("all {offered} GPUs are held")));
     }
     let count = u32::try_from(given).unwrap_or(u32::MAX);
-    let errand = Errand { cx, scratch, node, name: format!("smi-{at}"), count, version: if gpus.allocatable.is_some_and(|all| all > 0) { None } else { free.version } };
+    let errand = Errand {
+        cx,
+        scratch,
+        node,
+        name: format!("smi-{at}"),
+        count,
+        version: if gpus.allocatable.is_some_and(|all| all > 0) { None } else { free.version },
+    };
     told(errand.run().await)
 }
 

@@ -43,14 +43,15 @@ pub(super) fn judge(trials: &[Seen], devices: &Devices) -> Outcome {
     for seen in trials {
         let place = &seen.place;
         containers.extend(seen.tenants.iter().chain(&seen.others).map(|(name, _)| format!("{name} ({place})")));
+        // Before what tenants see: a device that everybody sees is one too many for them, too.
+        for (name, paths) in &seen.others {
+            let message = format!("{place}: container {name} was given no GPU and sees {}", listed(paths));
+            statements.push((paths.is_empty(), message, NONE));
+        }
         for (name, paths) in &seen.tenants {
             let whole = devices.whole(paths);
             let message = format!("{place}: container {name} was given 1 GPU and sees {}: {}", whole.len(), listed(&whole));
             statements.push((whole.len() == 1, message, COUNT));
-        }
-        for (name, paths) in &seen.others {
-            let message = format!("{place}: container {name} was given no GPU and sees {}", listed(paths));
-            statements.push((paths.is_empty(), message, NONE));
         }
         for (at, (one, paths)) in seen.tenants.iter().enumerate() {
             for (other, others) in seen.tenants.iter().skip(at + 1).filter(|_| !seen.shared) {
@@ -59,7 +60,8 @@ pub(super) fn judge(trials: &[Seen], devices: &Devices) -> Outcome {
             }
         }
         if let HostPath::Ran { there, opened } = &seen.host {
-            let message = format!("{place}: a pod that mounts the host's /dev can open {}, of {} that it sees", listed(opened), there.len());
+            let message =
+                format!("{place}: a pod that mounts the host's /dev can open {}, of {} that it sees", listed(opened), there.len());
             statements.push((opened.is_empty(), message, HOST));
         }
         for (claim, named) in &seen.allocated {
@@ -87,7 +89,8 @@ pub(super) fn judge(trials: &[Seen], devices: &Devices) -> Outcome {
 const COUNT: &str = "look at the device plugin or DRA driver on that node: what it hands out for one device";
 const NONE: &str = "take `accept-nvidia-visible-devices-envvar-when-unprivileged` from the container toolkit, and device nodes from the runtime's default specification";
 const APART: &str = "look at the device plugin or DRA driver on that node: it hands out one device twice without saying so";
-const HOST: &str = "enforce the baseline pod security standard where users create pods; look at why the container's device cgroup lets it open them";
+const HOST: &str =
+    "enforce the baseline pod security standard where users create pods; look at why the container's device cgroup lets it open them";
 const ADMIN: &str = "Kubernetes 1.34 or newer with the DRAAdminAccess feature refuses that; look at the feature gates of the API server";
 
 fn summary(seen: &Seen) -> String {
@@ -173,13 +176,19 @@ mod tests {
 
     #[test]
     fn every_way_to_see_too_much_or_too_little_fails() {
-        fails(|seen| seen.tenants[0].1 = paths(&["/dev/nvidia0", "/dev/nvidia1"]), "container one was given 1 GPU and sees 2: /dev/nvidia0, /dev/nvidia1");
+        fails(
+            |seen| seen.tenants[0].1 = paths(&["/dev/nvidia0", "/dev/nvidia1"]),
+            "container one was given 1 GPU and sees 2: /dev/nvidia0, /dev/nvidia1",
+        );
         fails(|seen| seen.tenants[0].1 = paths(&[]), "container one was given 1 GPU and sees 0: none");
         fails(|seen| seen.tenants[1].1 = paths(&["/dev/nvidia0"]), "containers one and two both see /dev/nvidia0");
         for (at, name) in [(0, "sibling"), (1, "bare"), (2, "asking")] {
             fails(|seen| seen.others[at].1 = paths(&["/dev/nvidia7"]), &format!("container {name} was given no GPU and sees /dev/nvidia7"));
         }
-        fails(|seen| seen.host = HostPath::Ran { there: paths(&["/host/nvidia0"]), opened: paths(&["/host/nvidia0"]) }, "can open /host/nvidia0");
+        fails(
+            |seen| seen.host = HostPath::Ran { there: paths(&["/host/nvidia0"]), opened: paths(&["/host/nvidia0"]) },
+            "can open /host/nvidia0",
+        );
         fails(|seen| seen.allocated[0].1.push("a/gpu-1".to_owned()), "claim one asks for 1 device and holds 2: a/gpu-0, a/gpu-1");
         fails(|seen| seen.admin_taken = Some(true), "admin access is taken");
     }

@@ -63,7 +63,8 @@ async fn run(cx: &Cx<'_>) -> Result<Outcome> {
     let names: Vec<String> = usable.iter().map(|node| node.name.clone()).collect();
     let offered: u64 = usable.iter().map(|node| node.gpus.usable()).sum();
     if offered == 0 {
-        let message = format!("of {} nodes with GPUs of {}, none is ready, schedulable, runs containers and offers a GPU", own.len(), cx.vendor.name);
+        let message =
+            format!("of {} nodes with GPUs of {}, none is ready, schedulable, runs containers and offers a GPU", own.len(), cx.vendor.name);
         return Ok(Outcome::error(ErrorReason::NoSubject, message).fix("look at the device plugin and the DRA driver; uncordon a node"));
     }
     let Some(scratch) = cx.scratch else {
@@ -108,7 +109,9 @@ async fn run(cx: &Cx<'_>) -> Result<Outcome> {
             Err(stopped) => return Ok(stopped.artifact("events", None, probe::events(&cx.cluster, &scratch.namespace()).await)),
         }
     }
-    let table = seen.iter().flat_map(|trial| trial.tenants.iter().chain(&trial.others).map(|(name, paths)| (format!("{name} ({})", trial.place), paths.clone())));
+    let table = seen.iter().flat_map(|trial| {
+        trial.tenants.iter().chain(&trial.others).map(|(name, paths)| (format!("{name} ({})", trial.place), paths.clone()))
+    });
     let table: std::collections::BTreeMap<_, _> = table.collect();
     let outcome = judge::judge(&seen, &cx.vendor.devices);
     Ok(outcome.artifact("devices that each container saw", Some("kubectl exec POD -c CONTAINER -- ls -l /dev"), serde_json::json!(table)))

@@ -139,8 +139,9 @@ impl Trial<'_> {
     async fn host_path(&self, made: &mut Made) -> Result<std::result::Result<HostPath, Box<Outcome>>> {
         let whole = &self.cx.vendor.devices.whole;
         let pattern = whole.replacen("/dev/", "/host-dev/", 1);
-        let script =
-            format!("for path in {pattern}; do [ -e \"$path\" ] && echo \"device $path\" && (: < \"$path\") 2>/dev/null && echo \"opened $path\"; done");
+        let script = format!(
+            "for path in {pattern}; do [ -e \"$path\" ] && echo \"device $path\" && (: < \"$path\") 2>/dev/null && echo \"opened $path\"; done"
+        );
         let voice = voice("host", &script, Gpus::None);
         let mount = |pod: &mut Value| {
             pod["spec"]["volumes"] = json!([{"name": "dev", "hostPath": {"path": "/dev"}}]);
@@ -160,7 +161,8 @@ impl Trial<'_> {
     async fn allocated(&self, made: &Made) -> Result<Vec<(String, Vec<String>)>> {
         let mut all = Vec::new();
         for claim in &made.claims {
-            let now = self.cx.cluster.get(&claim.api_version, &claim.kind, claim.namespace.as_deref(), &claim.name).await?.unwrap_or_default();
+            let now =
+                self.cx.cluster.get(&claim.api_version, &claim.kind, claim.namespace.as_deref(), &claim.name).await?.unwrap_or_default();
             let results = now["status"]["allocation"]["devices"]["results"].as_array().cloned().unwrap_or_default();
             let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
             let devices = results.iter().map(|one| format!("{}/{}", text(&one["pool"]), text(&one["device"])));
@@ -190,7 +192,8 @@ impl Trial<'_> {
         match self.cx.cluster.dry_run_create(&self.scratch.own(claim, true)).await {
             // An API server that does not know the field drops it.
             Ok(taken) => {
-                let kept = taken["spec"]["devices"]["requests"][0].pointer(&format!("{exact}/adminAccess")).is_some_and(|kept| kept == true);
+                let kept =
+                    taken["spec"]["devices"]["requests"][0].pointer(&format!("{exact}/adminAccess")).is_some_and(|kept| kept == true);
                 Ok(kept.then_some(true))
             }
             Err(error) if matches!(error.kind(), Kind::Denied | Kind::Schema) => Ok(Some(false)),
