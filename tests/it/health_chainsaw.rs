@@ -118,8 +118,8 @@ fn functions_answer_as_those_of_chainsaw() {
     assert!(!asserts(&assertion).0, "chainsaw takes any answer here, so the comparison shows nothing");
 }
 
-// case: health | healthy | every part of the language of health tests, on an object that has what they ask for; the verdicts are chainsaw's
-// case: health | wrong | the same with what does not hold; the verdicts are chainsaw's, but where a case says why not
+// every part of the language of health tests, on an object that has what they ask for; the verdicts are chainsaw's
+// the same with what does not hold; the verdicts are chainsaw's, but where a case says why not
 #[tokio::test]
 #[ignore = "matrix"]
 async fn the_language_means_what_it_means_to_chainsaw() {
@@ -155,8 +155,8 @@ fn shipped() -> String {
     texts.join("---\n").replace("assert: 60s", "assert: 2s").replace("error: 10s", "error: 2s")
 }
 
-// case: health | healthy | the shipped health files on the simulated cluster; chainsaw and seatrial pass them all
-// case: health | wrong | a DaemonSet wants nodes that there are not, a CustomResource is not ready, a Deployment is gone, a pod has failed; chainsaw and seatrial fail the same files
+// the shipped health files on the simulated cluster; chainsaw and seatrial pass them all
+// a DaemonSet wants nodes that there are not, a CustomResource is not ready, a Deployment is gone, a pod has failed; chainsaw and seatrial fail the same files
 #[tokio::test]
 #[ignore = "matrix"]
 async fn shipped_files_have_the_verdicts_of_chainsaw_on_healthy_and_broken_clusters() {
