@@ -92,6 +92,9 @@ pub const CLEANUP: Duration = Duration::from_secs(60);
 /// How long the cluster must look settled before set-up calls it so.
 pub const SETTLE_DWELL: Duration = Duration::from_secs(2);
 
+/// How long an autoscaler may take to make a node for a pending pod, or to remove an empty one: Karpenter with kwok takes 5 and 35 s.
+pub const SETUP_NODE: Duration = Duration::from_secs(150);
+
 /// How long `sim up` may take unless told otherwise: 10 s are usual, an overloaded machine takes five times that.
 pub const SIM_UP: Duration = Duration::from_secs(120);
 /// How often the processes of a simulated cluster are looked at while it starts or ends; nothing announces their end.
@@ -207,6 +210,10 @@ pub const POD_RUNNING: Duration = Duration::from_secs(30);
 pub const GANG_PLACED: Duration = Duration::from_secs(30);
 /// How long no pod of a gang that does not fit may hold a GPU: ten cycles of a gang scheduler, each of which would place some if it could.
 pub const GANG_DWELL: Duration = Duration::from_secs(10);
+/// How long an operator may take to take an object up: seconds are usual, and one that was restarted first waits out a lease of 15 s.
+pub const RECONCILED: Duration = Duration::from_secs(60);
+/// How long a killed controller may take to be back: its image is on the node, its readiness is probed every 10 s or so.
+pub const CONTROLLER_BACK: Duration = Duration::from_secs(120);
 /// How long a controller may take to say that a queue of ours is usable.
 pub const QUEUE_READY: Duration = Duration::from_secs(20);
 /// How long an allocation may outlive its pod before it counts as leaked.
@@ -221,6 +228,28 @@ pub const HEALTH_OPERATION_MAX: Duration = Duration::from_secs(3600);
 pub const EXPRESSION_BYTES: usize = 4096;
 /// Iterations nested in one JMESPath expression; more only multiplies work.
 pub const EXPRESSION_ITERATIONS: usize = 4;
+/// Copies of a value that an expression may make; real ones make fewer than ten, and each pipe multiplies them.
+pub const EXPRESSION_COPIES: usize = 64;
+/// Bytes of text that a function of an expression may make; a certificate or a configuration file has less than a tenth.
+pub const EXPRESSION_TEXT_BYTES: usize = 1 << 20;
+/// Bytes that a compiled regular expression of a health test may take; usual ones take some kilobytes.
+pub const EXPRESSION_REGEX_BYTES: usize = 1 << 20;
+/// Bytes of all bindings that one operation of a health test knows, as JSON; a list of names and versions has less than one thousand.
+pub const HEALTH_BINDING_BYTES: usize = 64 << 10;
+/// Operations of one health test; the largest that was seen has fifty.
+pub const HEALTH_OPERATIONS: usize = 500;
+/// Diagnostics that one health test may ask for; the files that were seen have two or three.
+pub const HEALTH_DIAGNOSTICS: usize = 20;
+/// Objects that one diagnostic keeps; the first ones tell the story.
+pub const HEALTH_DIAGNOSTIC_OBJECTS: usize = 20;
+/// How long one diagnostic may read: it explains a verdict that stands already.
+pub const HEALTH_DIAGNOSTIC: Duration = Duration::from_secs(10);
+/// Lines at the end of a container's log that a diagnostic keeps where the file does not say: what `kubectl logs` has with a selector.
+pub const HEALTH_LOG_LINES: usize = 10;
+/// Bytes of a container's log that a diagnostic reads.
+pub const HEALTH_LOG_BYTES: u64 = 256 << 10;
+/// Mismatches of one operation that a message names; all of them are in the artifacts.
+pub const MISMATCHES_TOLD: usize = 10;
 /// Comparisons made for one object and one assertion tree: a full node or pod takes some hundreds.
 pub const ASSERTION_STEPS: usize = 20_000;
 /// Deviations kept for one health operation; the first ones tell the story.
@@ -260,6 +289,9 @@ pub const METRIC_AGE: jiff::SignedDuration = jiff::SignedDuration::from_secs(120
 /// Exporters asked at a time: each takes a connection through the API server.
 pub const EXPORTERS_PARALLEL: usize = 16;
 
+/// How long Prometheus may take from the last request to the count of it: its operator writes its configuration anew within two minutes,
+/// and many scrape once a minute.
+pub const SERVICE_METRICS: Duration = Duration::from_secs(240);
 /// How long a pod with a small image may take from creation to running, where its node has not pulled the image yet.
 pub const ERRAND_RUNNING: Duration = Duration::from_secs(60);
 /// How long a container may take to list devices, once it runs.

@@ -67,6 +67,15 @@ pub fn all_from_str<T: DeserializeOwned>(text: &str, name: &str) -> Result<Vec<T
     serde_saphyr::from_multiple_with_options(text, options()).map_err(|error| explain(&error, name))
 }
 
+/// Parses all documents of a file that machines wrote, such as definitions of kinds: as [`all_from_str`], whatever its size, which the
+/// caller has bounded by reading no more.
+///
+/// # Errors
+/// As [`from_str`].
+pub fn all_from_large_str<T: DeserializeOwned>(text: &str, name: &str) -> Result<Vec<T>> {
+    serde_saphyr::from_multiple_with_options(text, options()).map_err(|error| explain(&error, name))
+}
+
 /// Writes a document.
 ///
 /// # Errors

@@ -382,6 +382,7 @@ pub const NAMESPACED: &[(&str, &str)] = &[
     ("v1", "Pod"),
     ("resource.k8s.io/v1", "ResourceClaimTemplate"),
     ("resource.k8s.io/v1", "ResourceClaim"),
+    ("monitoring.coreos.com/v1", "PodMonitor"),
 ];
 
 /// Removes a run's objects, given by their labels, from a namespace that stays.

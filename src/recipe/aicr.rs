@@ -202,6 +202,7 @@ pub(super) fn resolved(text: &str, name: &str) -> Result<(Recipe, Vec<String>)> 
         checks,
         thresholds,
         gang_schedulers: Vec::new(),
+        controllers: Vec::new(),
         autoscaling: None,
         intent: BTreeMap::new(),
     };
@@ -297,7 +298,8 @@ impl Content {
                 self.expect.push(expected(name, resource)?);
             }
             if let Some(test) = read.health_check_asserts.filter(|text| !text.trim().is_empty()) {
-                self.health.push(HealthFile { file: format!("{}/healthCheckAsserts", read.name), digest: None, test: Some(test) });
+                let file = HealthFile::from(format!("{}/healthCheckAsserts", read.name).as_str());
+                self.health.push(HealthFile { test: Some(test), ..file });
             }
         }
         self.components.push(Component {

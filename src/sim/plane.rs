@@ -18,7 +18,7 @@ use crate::sim::addons::{self, Chosen};
 use crate::sim::binaries::{self, Binaries};
 use crate::sim::description::Description;
 use crate::sim::home::{Home, Record};
-use crate::sim::{load, log, ports, processes};
+use crate::sim::{load, log, mark, ports, processes};
 use crate::ui::Ui;
 use crate::{files, limits, yaml};
 
@@ -111,6 +111,7 @@ async fn start_and_load(
         Kind::Timeout => error.hint("give a longer --wait"),
         _ => error,
     })?;
+    mark::write(&cluster, home).await?;
     addons::start(&home.addons(), &cluster, with, deadline, ui).await?;
     record.ready = true;
     home.write(record)
@@ -214,7 +215,8 @@ fn config(home: &Home, binaries: &Binaries) -> Result<Value> {
             extra("etcd", &[("unsafe-no-fsync", "true")]),
             extra("kube-apiserver", &api_server),
             // There is one of each: an election only delays the start.
-            extra("kube-controller-manager", &[("leader-elect", "false")]),
+            // Autoscalers of pods look every 15 s by default, which here would only be waited for.
+            extra("kube-controller-manager", &[("leader-elect", "false"), ("horizontal-pod-autoscaler-sync-period", "5s")]),
             extra("kube-scheduler", &[("leader-elect", "false")]),
             // Nodes that someone really has, joined to this control plane, are not kwok's to play.
             // Without leases: with them, kwok 0.8 drops pods of a node whose lease its cache does not show yet, for good.

@@ -8,9 +8,14 @@ const ID: &str = "pod-autoscaling";
 
 /// The shipped recipe with this check alone, on a metric of pods.
 fn site() -> Site {
+    held(12)
+}
+
+/// The same, with so many seconds in which the number of pods must stay.
+fn held(seconds: u32) -> Site {
     let site = Site::new();
     site.edit("    - dra-support\n    - gpu-capacity\n    - platform-health\n", "    - pod-autoscaling\n");
-    let metric = "{source: pods, name: load, target: 50, windowSeconds: 30, holdSeconds: 12}";
+    let metric = format!("{{source: pods, name: load, target: 50, windowSeconds: 45, holdSeconds: {seconds}}}");
     site.edit("  checks:\n", &format!("  autoscaling: {{metric: {metric}}}\n  checks:\n"));
     site
 }
@@ -27,7 +32,11 @@ fn trial(site: &Site, cluster: &LeasedCluster, code: i32) -> Trial {
 async fn pods_follow_a_metric_up_and_down() {
     let cluster = lease().await;
     let _adapter = Adapter::start(&cluster, Says::Truth);
-    trial(&site(), &cluster, 0).has(ID, "pass", "1 to 2 GPU pods in").has(ID, "pass", "on metric load, steady in between");
+    let site = site();
+    let workflow = site.workflow("training", &["snapshot", "conformance"]);
+    let trial = site.run(&site.with_printed_roles(&cluster, &workflow), &workflow, &[], 0);
+    trial.has(ID, "pass", "1 to 2 GPU pods in").has(ID, "pass", "on metric load, steady in between");
+    nothing_left(&cluster);
 }
 
 // case: pod-autoscaling | wrong | no adapter serves custom.metrics.k8s.io: told before anything is created
@@ -74,7 +83,7 @@ async fn a_metric_that_does_not_fall_is_told() {
 async fn a_metric_that_jumps_makes_pods_flap() {
     let cluster = lease().await;
     let _adapter = Adapter::start(&cluster, Says::FlappingTruth);
-    trial(&site(), &cluster, 1).has(ID, "fail", "it flaps: 1 pods instead of 2 although the load stayed");
+    trial(&held(30), &cluster, 1).has(ID, "fail", "it flaps: 1 pods instead of 2 although the load stayed");
 }
 
 // case: pod-autoscaling | wrong | something in the cluster forbids autoscalers to scale down
@@ -97,5 +106,5 @@ async fn an_autoscaler_that_nobody_looks_at_is_told() {
     cluster.stop("kube-controller-manager");
     let site = site();
     let trial = site.run(&cluster.kubeconfig(), &site.workflow("training", &["snapshot", "conformance"]), &[], 1);
-    trial.has(ID, "fail", "no controller has looked at horizontalpodautoscaler default/pod-autoscaling for 30 s");
+    trial.has(ID, "fail", "no controller has looked at horizontalpodautoscaler default/pod-autoscaling for 45 s");
 }

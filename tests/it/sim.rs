@@ -46,7 +46,7 @@ fn up_gives_a_kubeconfig_and_down_leaves_no_process_port_or_directory() {
 }
 
 /// Addresses that the processes of a directory listen on.
-fn listening(dir: &Path) -> Vec<String> {
+pub(crate) fn listening(dir: &Path) -> Vec<String> {
     let mut inodes = Vec::new();
     let pids = std::fs::read_dir(dir.join("kwok/clusters/sim/pids")).expect("kwokctl recorded its processes");
     for path in pids.flatten() {

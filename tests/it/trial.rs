@@ -2,11 +2,12 @@
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::Bin;
+use crate::support::{Bin, eventually};
 use crate::support::cluster::LeasedCluster;
 
 /// Holds at once, so that no trial waits for a health test that it is not about.
@@ -61,6 +62,25 @@ impl Site {
         let head = "apiVersion: seatrial.dev/v1alpha1\nkind: Workflow\nmetadata: {name: trial}\nspec:\n";
         self.write(&name, &format!("{head}  intent: {intent}\n  steps:\n{}", steps.concat()));
         format!("./{name}")
+    }
+
+    /// A kubeconfig of someone who has the roles that are printed for this recipe and workflow in namespace `default`, and nothing more.
+    pub(crate) fn with_printed_roles(&self, cluster: &LeasedCluster, workflow: &str) -> PathBuf {
+        let rbac = ["rbac", workflow, "--recipe", "./recipe.yaml", "--namespace", "default", "--service-account", "default:tester"];
+        let roles = Bin::within(self.folder.path()).args(rbac).exits(0).stdout;
+        cluster.apply(&format!("apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: tester, namespace: default}}\n---\n{roles}"));
+        let token = cluster.kubectl(&["create", "token", "tester", "--namespace", "default"]);
+        let text = std::fs::read_to_string(cluster.kubeconfig()).expect("is there");
+        let mut config: Value = seatrial::yaml::from_str(&text, "kubeconfig").expect("is YAML");
+        config["users"][0]["user"] = serde_json::json!({"token": token.trim()});
+        let file = self.folder.path().join("tester.kubeconfig");
+        std::fs::write(&file, config.to_string()).expect("is written");
+        eventually("the roles to be seen", Duration::from_secs(20), || {
+            let args = ["auth", "can-i", "create", "pods", "--namespace", "default", "--quiet"];
+            let cluster_wide = ["auth", "can-i", "list", "nodes", "--quiet"];
+            (cluster.try_kubectl(&file, &args, "").0 && cluster.try_kubectl(&file, &cluster_wide, "").0).then_some(())
+        });
+        file
     }
 
     /// Runs a workflow with this recipe, in a namespace that is there, and insists on the exit code.

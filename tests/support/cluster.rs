@@ -163,7 +163,12 @@ impl LeasedCluster {
         bin.args([Path::new("--kubeconfig"), &self.kubeconfig()]).exits(0);
     }
 
-    /// Stops a component (`kube-scheduler`, `kube-controller-manager`, …), as if it hung.
+    /// Says that a test changes what is not in the cluster's store; the control plane is thrown away afterwards.
+    pub(crate) fn spoil(&mut self) {
+        self.dirty = true;
+    }
+
+    /// Stops a component (`kube-scheduler`, `kube-controller-manager`, …) or a process of an add-on (`kueue`, …), as if it hung.
     pub(crate) fn stop(&mut self, component: &'static str) {
         self.stopped.push(component);
         self.signal(component, Signal::STOP);
@@ -175,7 +180,7 @@ impl LeasedCluster {
         self.signal(component, Signal::CONT);
     }
 
-    /// Kills a component for good (`kube-apiserver`, `kube-scheduler`, …); the control plane is thrown away afterwards.
+    /// Kills a component or a process of an add-on for good (`kube-apiserver`, `kueue`, …); the control plane is thrown away afterwards.
     pub(crate) fn kill(&mut self, component: &str) {
         self.dirty = true;
         self.signal(component, Signal::KILL);
@@ -222,8 +227,12 @@ impl LeasedCluster {
     }
 
     fn signal(&self, component: &str, signal: Signal) {
-        let path = self.dir().join(format!("kwok/clusters/sim/pids/{component}.pid"));
-        let pid = std::fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok()).and_then(Pid::from_raw);
+        let places = ["kwok/clusters/sim/pids", "addons/pids"].map(|folder| self.dir().join(folder).join(format!("{component}.pid")));
+        let pid = places
+            .iter()
+            .find_map(|path| std::fs::read_to_string(path).ok())
+            .and_then(|text| text.trim().parse().ok())
+            .and_then(Pid::from_raw);
         kill_process(pid.expect("the component has a process id"), signal).expect("the component runs");
     }
 }
@@ -312,7 +321,7 @@ async fn start(addons: &[&'static Addon], isolated: bool) -> (Plane, Option<Join
 }
 
 /// `SEATRIAL_BIN_<NAME>=PATH` of programs that add-ons run.
-fn servers(programs: &[&str]) -> Vec<String> {
+pub(crate) fn servers(programs: &[&str]) -> Vec<String> {
     if programs.is_empty() {
         return Vec::new();
     }

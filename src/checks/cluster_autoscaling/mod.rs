@@ -2,6 +2,7 @@
 
 mod pools;
 mod trial;
+mod why;
 
 use std::time::Duration;
 

@@ -70,7 +70,7 @@ pub(super) fn find(
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
         let said = said.iter().find(|pool| pool.name == name);
         if said.is_none() && !for_gpus(object, &seen.nodes, vendor) {
-            left_out.push(format!("{name} (not for GPUs)"));
+            left_out.push(format!("{name} (not for {})", vendor.resource));
         } else if !object["spec"]["replicas"].is_null() && said.is_none() {
             left_out.push(format!("{name} (of a fixed size)"));
         } else {
@@ -311,10 +311,10 @@ mod tests {
     fn a_node_pool_for_gpus_is_found_by_its_limits_and_another_is_left_out_by_name() {
         let other = json!({"metadata": {"name": "cpu"}, "spec": {"limits": {"cpu": 10}}});
         let (pools, left_out) = found(vec![gpu_pool(&json!({})), other.clone()], None).expect("one is for GPUs");
-        assert_eq!((pools.len(), left_out), (1, vec!["cpu (not for GPUs)".to_owned()]));
+        assert_eq!((pools.len(), left_out), (1, vec!["cpu (not for nvidia.com/gpu)".to_owned()]));
         assert!(pools[0].problem.is_none() && pools[0].selector[NODE_POOL] == "gpu" && pools[0].tolerations.len() == 1);
         let none = found(vec![other], None).expect_err("none is for GPUs");
-        assert!(none.verdict == Verdict::Fail && none.message.contains("cpu (not for GPUs)"), "{}", none.message);
+        assert!(none.verdict == Verdict::Fail && none.message.contains("cpu (not for nvidia.com/gpu)"), "{}", none.message);
     }
 
     #[test]
@@ -352,7 +352,7 @@ mod tests {
     fn what_the_recipe_says_of_a_pool_is_what_is_asked_for() {
         let said =
             |name: &str| ScaledPool { name: name.to_owned(), gpus_per_node: Some(8), down_seconds: Some(60), ..ScaledPool::default() };
-        let declared = Autoscaling { pools: vec![said("gpu"), said("more")] };
+        let declared = Autoscaling { pools: vec![said("gpu"), said("more")], metric: None };
         let (pools, _) = found(vec![gpu_pool(&json!({"disruption": {"consolidateAfter": "5s"}}))], Some(&declared)).expect("two pools");
         assert_eq!(
             pools.iter().map(|pool| (pool.name.as_str(), pool.gpus, pool.karpenter)).collect::<Vec<_>>(),

@@ -3,9 +3,16 @@
 //! Each is a file of its own here with an [`Addon`], and a line in [`ALL`]. Its programs run on this machine with the
 //! administrator's kubeconfig and outlive the command; everything of them lies in one folder, from which they are found and ended.
 
+pub mod jobset;
+pub mod kai;
+pub mod karpenter;
 pub mod kueue;
+pub mod lws;
+pub mod trainer;
+pub mod volcano;
 
 mod certificates;
+mod guest;
 mod starting;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,12 +23,13 @@ use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, ObjectRef};
 use crate::error::{Context, Error, Result};
 use crate::sim::{binaries, processes};
 use crate::ui::Ui;
 use crate::{files, limits};
 
+pub use guest::{ensure, remove_of_run, runs};
 pub(super) use starting::{Process, Starting};
 
 /// A controller that can run beside a simulated control plane.
@@ -42,11 +50,24 @@ pub struct Addon {
 }
 
 /// All add-ons, in the order in which they are started.
-pub static ALL: &[&Addon] = &[&kueue::ADDON];
+pub static ALL: &[&Addon] = &[&jobset::ADDON, &lws::ADDON, &trainer::ADDON, &kueue::ADDON, &volcano::ADDON, &kai::ADDON, &karpenter::ADDON];
+
+/// What add-ons are told instead of their defaults.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Karpenter: the kinds of machines.
+    pub instance_types: Option<Vec<karpenter::InstanceType>>,
+    /// The run on whose behalf they are started: what is installed for it is noted, to be removed with it.
+    pub run: Option<String>,
+    /// Karpenter: the pools to make; with an empty list, whoever started it makes them.
+    pub pools: Option<Vec<karpenter::Pool>>,
+}
 
 /// Add-ons that were chosen, with those that they need, and their programs.
 #[derive(Debug, Default)]
 pub struct Chosen {
+    /// What they are told.
+    pub settings: Settings,
     addons: Vec<&'static Addon>,
     programs: BTreeMap<&'static str, PathBuf>,
 }
@@ -72,7 +93,7 @@ impl Chosen {
                 programs.insert(*program, find(addon, program)?);
             }
         }
-        Ok(Self { addons, programs })
+        Ok(Self { settings: Settings::default(), addons, programs })
     }
 
     /// Their names, in the order in which they are started.
@@ -131,6 +152,12 @@ pub struct Running {
     pub ports: BTreeMap<String, u16>,
     /// Process → its log.
     pub logs: BTreeMap<String, PathBuf>,
+    /// The run that started it, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// What was installed for that run and was not there before, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub installed: Vec<ObjectRef>,
 }
 
 /// Starts add-ons one after the other, and waits until each was seen to work.

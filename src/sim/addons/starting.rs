@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use crate::cluster::{Cluster, ObjectRef, Query};
 use crate::error::{Context, Error, Kind, Result};
 use crate::sim::addons::certificates::Certificates;
-use crate::sim::addons::{Addon, Chosen, Place, Running, log_path, make_dir, record_path};
+use crate::sim::addons::{Addon, Chosen, Place, Running, Settings, log_path, make_dir, record_path};
 use crate::sim::{MANAGER, log, ports, processes};
 use crate::ui::Ui;
 use crate::{files, limits, yaml};
@@ -58,7 +58,8 @@ impl<'a> Starting<'a> {
         ui: &'a Ui,
     ) -> Result<Self> {
         make_dir(&place.dir.join(addon.name))?;
-        let record = Mutex::new(Running { name: addon.name.to_owned(), ..Running::default() });
+        let run = chosen.settings.run.clone();
+        let record = Mutex::new(Running { name: addon.name.to_owned(), run, ..Running::default() });
         let starting = Self { addon, place, cluster, chosen, deadline, ui, record };
         starting.write_record()?;
         Ok(starting)
@@ -77,6 +78,11 @@ impl<'a> Starting<'a> {
     /// True if that add-on is started too.
     pub(crate) fn with(&self, name: &str) -> bool {
         self.chosen.names().contains(&name)
+    }
+
+    /// What it is told instead of its defaults.
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.chosen.settings
     }
 
     /// A port on 127.0.0.1 that nobody listens on, recorded under what it is for.
@@ -116,7 +122,8 @@ impl<'a> Starting<'a> {
         let mut objects = Vec::new();
         for path in paths {
             let text = files::read_text(&path, limits::SIM_MANIFEST_BYTES)?;
-            objects.extend(yaml::all_from_str::<Value>(&text, &path.to_string_lossy())?.into_iter().filter(|object| !object.is_null()));
+            objects
+                .extend(yaml::all_from_large_str::<Value>(&text, &path.to_string_lossy())?.into_iter().filter(|object| !object.is_null()));
         }
         Ok(objects)
     }
@@ -137,7 +144,20 @@ impl<'a> Starting<'a> {
             let named = ObjectRef::of(object);
             self.ui.waiting(&format!("{} installs {named}", self.addon.name));
             self.cluster.wait_served(&named.api_version, &named.kind).await?;
-            self.cluster.apply(object, MANAGER, true).await?;
+            self.install(object).await?;
+        }
+        Ok(())
+    }
+
+    /// Applies one object, and notes it if it is new and a run wants it removed again.
+    async fn install(&self, object: &Value) -> Result<()> {
+        let named = ObjectRef::of(object);
+        let noted = self.chosen.settings.run.is_some();
+        let new = noted && self.cluster.get(&named.api_version, &named.kind, named.namespace.as_deref(), &named.name).await?.is_none();
+        let applied = self.cluster.apply(object, MANAGER, true).await?;
+        if new {
+            self.record().installed.push(ObjectRef::of(&applied));
+            self.write_record()?;
         }
         Ok(())
     }
@@ -149,9 +169,9 @@ impl<'a> Starting<'a> {
         let names: Vec<String> = definitions.iter().map(|object| ObjectRef::of(object).name).collect();
         let writes = stream::iter(definitions).map(|mut definition| async move {
             without_descriptions(&mut definition["spec"]);
-            self.cluster.apply(&definition, MANAGER, true).await
+            self.install(&definition).await
         });
-        writes.buffer_unordered(limits::SIM_WRITES).try_collect::<Vec<_>>().await?;
+        writes.buffer_unordered(limits::SIM_WRITES).try_collect::<()>().await?;
         let established = |seen: &[&Value]| {
             let served = |name: &String| seen.iter().any(|object| object["metadata"]["name"] == **name && is_established(object));
             names.iter().all(served).then_some(())
