@@ -227,7 +227,7 @@ fn nothing_sleeps_for_a_fixed_time() {
         lines_of_code("", asleep).into_iter().filter(|finding| !SLEEPS.iter().any(|(place, _)| finding.starts_with(place))).collect();
     none(
         &findings,
-        "wait for the condition itself, with a deadline: a watch, a channel, a process exit. See SLEEPS in tests/tidy.rs for the exceptions.",
+        "wait for the condition itself, with a deadline: a watch, a channel, a process exit. See SLEEPS in tests/tidy/tables.rs for the exceptions.",
     );
 }
 
