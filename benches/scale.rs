@@ -1,6 +1,6 @@
 //! Measures seatrial at scale and checks the bounds of docs/performance.md: `make bench`.
 //!
-//! Whole runs of the program as users have it. Without arguments all parts run; `small`, `documents`, `evidence`, `verify`, `cluster`, `registry` name one.
+//! Whole runs of the program as users have it. Without arguments all parts run; `small`, `documents`, `evidence`, `verify`, `gate`, `cluster`, `registry` name one.
 
 #[path = "scale/cluster.rs"]
 mod cluster;
@@ -8,6 +8,8 @@ mod cluster;
 mod documents;
 #[path = "scale/evidence.rs"]
 mod evidence;
+#[path = "scale/gate.rs"]
+mod gate;
 #[path = "../tests/support/measure.rs"]
 mod measure;
 #[path = "scale/registry.rs"]
@@ -15,6 +17,9 @@ mod registry;
 #[expect(dead_code, reason = "tests use the rest of it")]
 #[path = "../tests/support/registry.rs"]
 mod registry_server;
+#[expect(dead_code, reason = "tests use the rest of it")]
+#[path = "../tests/gate/repository.rs"]
+mod repository;
 #[expect(dead_code, reason = "tests use the rest of it")]
 #[path = "../tests/evidence/sample.rs"]
 mod sample;
@@ -25,6 +30,9 @@ mod sigstore_stack;
 mod small;
 #[path = "scale/verify.rs"]
 mod verify;
+#[expect(dead_code, reason = "tests use the rest of it")]
+#[path = "../tests/gate/evidence.rs"]
+mod world;
 
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -98,13 +106,16 @@ fn main() -> ExitCode {
     if wanted("verify") {
         verify::run(&mut bounds);
     }
+    if wanted("gate") {
+        gate::run(&mut bounds);
+    }
     if wanted("cluster") {
         cluster::run(&mut bounds);
     }
     if wanted("registry") {
         registry::run(&mut bounds);
     }
-    assert!(bounds.checked > 0, "no part has the name {parts:?}: small, documents, evidence, verify, cluster, registry");
+    assert!(bounds.checked > 0, "no part has the name {parts:?}: small, documents, evidence, verify, gate, cluster, registry");
     bounds.seen(&format!("{} of {} bounds held", bounds.checked - bounds.missed, bounds.checked));
     if bounds.missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -120,6 +120,7 @@ impl Engine<'_> {
             let took = Duration::from_millis(record.result.duration_ms);
             progress::step(self.ui, number, &spec.id, &record.result.outcome, took, true);
             facts.finished_at = at;
+            self.outputs(&record);
             going.keep(step, record, Some(digest));
             return Ok(());
         }
@@ -151,8 +152,17 @@ impl Engine<'_> {
             // Not finished: a resumed run comes back to it. The evidence is still about all that happened until now.
             facts.finished_at = if step.needs.contains(&Fact::Results) { facts.finished_at } else { Timestamp::now() };
         }
+        self.outputs(&record);
         going.keep(step, record, digest);
         Ok(())
+    }
+
+    /// Sets what the step gives to those after it in a workflow of GitHub's; the run's verdict does not hang on it.
+    fn outputs(&self, record: &Record) {
+        let outputs: Vec<(&str, &str)> = record.produced.outputs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        if let Err(error) = self.ui.outputs(&outputs) {
+            self.ui.warn(error.chain());
+        }
     }
 
     /// What a step's result depends on: tool, workflow, recipe, settings, cluster; the snapshot for those that need it, everything for those that need results.

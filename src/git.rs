@@ -109,10 +109,29 @@ impl Repository {
         if named.is_empty() || named.len() > limits::GIT_NAME_BYTES || named.starts_with('-') {
             return Err(unknown());
         }
+        self.check_plain(named)?;
         let id = self.inner.rev_parse_single(named).map_err(|error| unknown().because(error))?.detach();
         let object = self.find(id, "object").map_err(|error| unknown().because(error))?;
         let commit = object.peel_to_commit().map_err(|error| unknown().because(error))?;
         Ok(Commit(commit.id))
+    }
+
+    /// Refuses a name that several refs answer to. Git takes the tag, with a warning: whoever may push a tag `main` would choose what a base is.
+    fn check_plain(&self, named: &str) -> Result<()> {
+        // Everything that is no name of a ref by itself, such as `main~1`, begins with one.
+        let name = named.split(['^', '~', ':', '@']).next().unwrap_or(named);
+        let found = ["refs/", "refs/tags/", "refs/heads/", "refs/remotes/"].map(|folder| format!("{folder}{name}"));
+        let id =
+            |full: &String| self.inner.try_find_reference(full.as_str()).ok().flatten()?.into_fully_peeled_id().ok().map(|id| id.detach());
+        let there: Vec<(&String, ObjectId)> = found.iter().filter_map(|full| Some((full, id(full)?))).collect();
+        match there.as_slice() {
+            [(one, first), others @ ..] if others.iter().any(|(_, other)| other != first) => {
+                let names: Vec<&str> = there.iter().map(|(full, _)| full.as_str()).collect();
+                Err(Error::usage(format!("`{}` is the name of several refs: {}", name.escape_debug(), names.join(", ")))
+                    .hint(format!("name one of them in full, such as {}", names.last().copied().unwrap_or(one))))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The commit that two have in common, from which the second has gone its own way.
@@ -213,7 +232,7 @@ fn fetch(named: &str) -> String {
 fn missing(id: ObjectId, what: &str, error: gix::Error) -> Error {
     Error::usage(format!("the {what} {id} is not in the repository"))
         .because(error)
-        .hint(format!("fetch it with what belongs to it: `git fetch --no-filter origin {id}`"))
+        .hint("a clone that leaves out files lacks them: `git fetch --refetch --no-filter origin`")
 }
 
 fn malformed(id: ObjectId, error: gix::Error) -> Error {

@@ -13,6 +13,7 @@ pub mod error;
 pub mod exit;
 pub mod reason;
 pub mod limits;
+mod retry;
 pub mod digest;
 pub mod files;
 pub mod yaml;

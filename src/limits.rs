@@ -206,6 +206,16 @@ pub const DIAGNOSTICS_BYTES: usize = 256 << 10;
 
 /// How long a pod may take from creation to running: scheduling takes seconds, an image pull of a small image a few more.
 pub const POD_RUNNING: Duration = Duration::from_secs(30);
+/// How long a gang may take from creation to being placed: schedulers work in cycles of a second, webhooks and queues add a few.
+pub const GANG_PLACED: Duration = Duration::from_secs(30);
+/// How long no pod of a gang that does not fit may hold a GPU: ten cycles of a gang scheduler, each of which would place some if it could.
+pub const GANG_DWELL: Duration = Duration::from_secs(10);
+/// How long an operator may take to take an object up: seconds are usual, and one that was restarted first waits out a lease of 15 s.
+pub const RECONCILED: Duration = Duration::from_secs(60);
+/// How long a killed controller may take to be back: its image is on the node, its readiness is probed every 10 s or so.
+pub const CONTROLLER_BACK: Duration = Duration::from_secs(120);
+/// How long a controller may take to say that a queue of ours is usable.
+pub const QUEUE_READY: Duration = Duration::from_secs(20);
 /// How long an allocation may outlive its pod before it counts as leaked.
 pub const GPU_RELEASE: Duration = Duration::from_secs(30);
 /// How long a run waits for another run's GPUs.
@@ -218,12 +228,41 @@ pub const HEALTH_OPERATION_MAX: Duration = Duration::from_secs(3600);
 pub const EXPRESSION_BYTES: usize = 4096;
 /// Iterations nested in one JMESPath expression; more only multiplies work.
 pub const EXPRESSION_ITERATIONS: usize = 4;
+/// Copies of a value that an expression may make; real ones make fewer than ten, and each pipe multiplies them.
+pub const EXPRESSION_COPIES: usize = 64;
+/// Bytes of text that a function of an expression may make; a certificate or a configuration file has less than a tenth.
+pub const EXPRESSION_TEXT_BYTES: usize = 1 << 20;
+/// Bytes that a compiled regular expression of a health test may take; usual ones take some kilobytes.
+pub const EXPRESSION_REGEX_BYTES: usize = 1 << 20;
+/// Bytes of all bindings that one operation of a health test knows, as JSON; a list of names and versions has less than one thousand.
+pub const HEALTH_BINDING_BYTES: usize = 64 << 10;
+/// Operations of one health test; the largest that was seen has fifty.
+pub const HEALTH_OPERATIONS: usize = 500;
+/// Diagnostics that one health test may ask for; the files that were seen have two or three.
+pub const HEALTH_DIAGNOSTICS: usize = 20;
+/// Objects that one diagnostic keeps; the first ones tell the story.
+pub const HEALTH_DIAGNOSTIC_OBJECTS: usize = 20;
+/// How long one diagnostic may read: it explains a verdict that stands already.
+pub const HEALTH_DIAGNOSTIC: Duration = Duration::from_secs(10);
+/// Lines at the end of a container's log that a diagnostic keeps where the file does not say: what `kubectl logs` has with a selector.
+pub const HEALTH_LOG_LINES: usize = 10;
+/// Bytes of a container's log that a diagnostic reads.
+pub const HEALTH_LOG_BYTES: u64 = 256 << 10;
+/// Mismatches of one operation that a message names; all of them are in the artifacts.
+pub const MISMATCHES_TOLD: usize = 10;
 /// Comparisons made for one object and one assertion tree: a full node or pod takes some hundreds.
 pub const ASSERTION_STEPS: usize = 20_000;
 /// Deviations kept for one health operation; the first ones tell the story.
 pub const VIOLATIONS: usize = 50;
 /// Characters of a value quoted in a message; the whole one is in the artifacts.
 pub const QUOTED_CHARS: usize = 120;
+
+/// One HTTP request to a port of a pod, from the first byte to the last: an exporter of eight GPUs takes 50 ms, one that starts seconds.
+pub const FORWARD_REQUEST: Duration = Duration::from_secs(15);
+/// What a port of a pod may answer: metrics of 8 GPUs have 50 KB, of 16 GPUs in 7 partitions with labels of pods 2 MB.
+pub const FORWARD_BYTES: usize = 16 << 20;
+/// How long kubelet's word on why a port cannot be reached may come after the connection ended: they are sent together.
+pub const FORWARD_WORDS: Duration = Duration::from_secs(1);
 
 /// Reading the log of one container: 16 MiB on a slow line.
 pub const LOG_READ: Duration = Duration::from_secs(60);
@@ -238,12 +277,47 @@ pub const FACTS_PIECES: usize = 4096;
 /// What is read of a log that holds facts: all pieces in their base64 form, and room for other lines.
 pub const FACTS_LOG_BYTES: u64 = 40 << 20;
 
+/// How long the values of a GPU may stand still: DCGM exporter reads them every 30 s unless told otherwise, so a scrape after this long
+/// has read them anew.
+pub const METRICS_WINDOW: Duration = Duration::from_secs(45);
+/// The first wait between two looks at an exporter; it doubles.
+pub const METRICS_LOOK_MIN: Duration = Duration::from_secs(1);
+/// The longest wait between two looks.
+pub const METRICS_LOOK_MAX: Duration = Duration::from_secs(15);
+/// How old the time may be that an exporter gives with a value: two of its readings and a slow clock.
+pub const METRIC_AGE: jiff::SignedDuration = jiff::SignedDuration::from_secs(120);
+/// Exporters asked at a time: each takes a connection through the API server.
+pub const EXPORTERS_PARALLEL: usize = 16;
+
+/// How long Prometheus may take from the last request to the count of it: its operator writes its configuration anew within two minutes,
+/// and many scrape once a minute.
+pub const SERVICE_METRICS: Duration = Duration::from_secs(240);
+/// How long a pod with a small image may take from creation to running, where its node has not pulled the image yet.
+pub const ERRAND_RUNNING: Duration = Duration::from_secs(60);
+/// How long a container may take to list devices, once it runs.
+pub const ERRAND_WORDS: Duration = Duration::from_secs(20);
+
 /// How long a cluster must stay as it is to be at rest: node controllers look every 5 s, so two of their rounds.
 pub const CONVERGENCE_DWELL: Duration = Duration::from_secs(10);
 /// The longest wait for a cluster to come to rest.
 pub const CONVERGENCE: Duration = Duration::from_secs(180);
 /// How often a cluster that comes to rest is looked at.
 pub const CONVERGENCE_LOOK: Duration = Duration::from_secs(1);
+
+/// The longest wait from a pending pod until it runs on a node that an autoscaler added: clouds take 3 to 8 minutes for a GPU node with its
+/// drivers.
+pub const NODE_ADDED: Duration = Duration::from_secs(600);
+/// The longest wait for an empty node to go: cluster-autoscaler leaves it for 10 minutes by default, and looks every 10 s.
+pub const NODE_REMOVED: Duration = Duration::from_secs(900);
+/// How long a new node must stay while a pod runs on it, and a pool must stay as it was after it has gone: one that flaps does so within
+/// the 10 s in which autoscalers look again.
+pub const NODE_DWELL: Duration = Duration::from_secs(12);
+
+/// The longest wait from a change of the load until the number of pods follows: an adapter reads Prometheus every 30 s, which scrapes every
+/// 15 to 30 s, and the autoscaler looks every 15 s.
+pub const SCALING_WINDOW: Duration = Duration::from_secs(180);
+/// How long the number of pods must stay while the load stays: three looks of the autoscaler.
+pub const SCALING_HOLD: Duration = Duration::from_secs(45);
 
 /// How long a registry is asked whether it has an image, before a run: more would be noticed.
 pub const IMAGE_ASKED: Duration = Duration::from_secs(5);

@@ -140,6 +140,8 @@ reasons! {
             "let the gate read reviews, or run it again"
         RecipeInvalid "recipe-invalid" Schema "the recipes cannot be read once the change is merged"
             "`seatrial recipe lint` says what is wrong with them"
+        MergeUnknown "merge-unknown" Inconclusive "base and head have both changed a file of the recipe data, and what a merge makes of it is not known yet"
+            "merge the base branch into the head, or rebase the head onto it, and run the gate again"
         RecipeUnknown "recipe-unknown" Policy "evidence for a recipe that is not there, so it cannot be told whether it is about what the recipe asks"
             "commit the recipe to the recipe data (`recipes/`, or what --data names), or take the pointer out"
         EvidenceOutdated "evidence-outdated" Stale "a recipe changes in what it asks for, and its evidence is about what it asked earlier"

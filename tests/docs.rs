@@ -1,5 +1,8 @@
 //! Generated documents are what the code says. To write them anew: `UPDATE_EXPECT=1 cargo test --test docs`.
 
+#[path = "docs/cases.rs"]
+mod cases;
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
@@ -41,14 +44,29 @@ fn codes_and_names_are_unique_and_in_order() {
 #[test]
 fn the_page_of_checks_is_what_explain_says() {
     let mut page = format!("# Checks\n\n{}`seatrial explain CHECK` prints the same text.\n", origin("the checks in `src/checks/mod.rs`"));
+    let cases = cases::all(std::path::Path::new(env!("CARGO_MANIFEST_DIR")));
     for check in checks::ALL {
-        write!(page, "\n## {}\n\n{}", check.id, as_markdown(&checks::page(check))).expect("text takes text");
+        let tried = cases::table(cases.get(check.id).map_or(&[], Vec::as_slice));
+        write!(page, "\n## {}\n\n{}\n{tried}", check.id, as_markdown(&checks::page(check))).expect("text takes text");
     }
     page.push_str("\n## Known, and not in this version\n\nA recipe that names one of these gets `error(unsupported)`, never a pass and never a skip.\n\n");
     for id in checks::NOT_BUILT_YET {
         writeln!(page, "- `{id}`").expect("text takes text");
     }
     expect_file!["../docs/checks.md"].assert_eq(&page);
+}
+
+#[test]
+fn each_check_was_tried_on_a_healthy_cluster_and_on_two_wrong_ones() {
+    let cases = cases::all(std::path::Path::new(env!("CARGO_MANIFEST_DIR")));
+    for named in cases.keys() {
+        assert!(checks::ALL.iter().any(|check| check.id == named), "To fix: a case is of {named}, which is no check");
+    }
+    for check in checks::ALL {
+        let of = |healthy: bool| cases.get(check.id).into_iter().flatten().filter(move |case| (case.kind == "healthy") == healthy);
+        assert!(of(true).count() >= 1, "To fix: no test shows {} on a healthy cluster", check.id);
+        assert!(of(false).count() >= 2, "To fix: fewer than two tests show {} on a wrong cluster", check.id);
+    }
 }
 
 /// A page for terminals as Markdown below a second-level heading.

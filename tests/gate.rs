@@ -1,7 +1,11 @@
 //! The gate: changes between two trees, made by git and judged with real registries and signatures.
 
+#[path = "gate/cases.rs"]
+mod cases;
 #[path = "gate/corpus.rs"]
 mod corpus;
+#[path = "gate/drift.rs"]
+mod drift;
 #[path = "gate/evidence.rs"]
 mod evidence;
 #[expect(dead_code, reason = "other tests use the other faults")]

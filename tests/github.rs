@@ -2,12 +2,20 @@
 
 #[path = "github/act.rs"]
 mod act;
+#[path = "github/agree.rs"]
+mod agree;
 #[path = "github/api.rs"]
 mod api;
+#[expect(dead_code, reason = "the gate's tests use more of it")]
+#[path = "gate/cases.rs"]
+mod cases;
 #[path = "github/comment.rs"]
 mod comment;
 #[path = "github/docs.rs"]
 mod docs;
+#[expect(dead_code, reason = "the gate's tests use more of it")]
+#[path = "gate/evidence.rs"]
+mod evidence;
 #[path = "github/fake.rs"]
 mod fake;
 #[path = "github/init.rs"]
@@ -23,6 +31,12 @@ mod reports;
 #[expect(dead_code, reason = "the registry tests use more of it")]
 #[path = "support/registry.rs"]
 mod registry_server;
+#[expect(dead_code, reason = "the gate's tests use more of it")]
+#[path = "gate/repository.rs"]
+mod repository;
+#[expect(dead_code, reason = "the evidence tests use more of it")]
+#[path = "evidence/sample.rs"]
+mod sample;
 #[expect(dead_code, reason = "the evidence tests use more of it")]
 #[path = "support/sigstore.rs"]
 mod sigstore_stack;

@@ -1,49 +1,27 @@
-//! The shipped health files: each passes on a healthy cluster and fails on each wrong one, by objects in memory.
+//! The health files of the simulated cluster: each passes on a healthy cluster and fails on each wrong one, by objects in memory.
+
+#[path = "support/objects.rs"]
+mod objects;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
-use seatrial::error::{Error, Result};
-use seatrial::health::{self, Objects, Scope, Selector, Test};
-use seatrial::results::{Outcome, Verdict};
-use serde_json::{Value, json};
-
-/// Objects of one moment.
-struct Memory(Vec<Value>);
-
-impl Objects for Memory {
-    async fn scope(&self, _: &str, kind: &str) -> Result<Option<Scope>> {
-        Ok(match kind {
-            "Namespace" | "Node" | "CustomResourceDefinition" | "ClusterPolicy" => Some(Scope::Cluster),
-            "Deployment" | "DaemonSet" | "Pod" => Some(Scope::Namespaced),
-            _ => None,
-        })
-    }
-
-    async fn observe(&self, selector: &Selector, _: Duration, look: &mut (dyn FnMut(&[&Value]) -> bool + Send)) -> Result<bool> {
-        let is = |object: &Value, place: &str, wanted: Option<&String>| {
-            object.pointer(place).and_then(Value::as_str) == wanted.map(String::as_str)
-        };
-        let selected = |object: &&Value| {
-            is(object, "/kind", Some(&selector.kind))
-                && (selector.namespace.is_none() || is(object, "/metadata/namespace", selector.namespace.as_ref()))
-                && (selector.name.is_none() || is(object, "/metadata/name", selector.name.as_ref()))
-                && selector.labels.iter().all(|(key, value)| object["metadata"]["labels"][key] == json!(value))
-        };
-        Ok(look(&self.0.iter().filter(selected).collect::<Vec<_>>()))
-    }
-}
+use objects::outcome;
+use seatrial::error::Error;
+use seatrial::health::{self, Beside, Test};
+use seatrial::results::Verdict;
+use serde_json::{Map, Value, json};
 
 fn shipped() -> BTreeMap<String, Test> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes/health/sim");
     let files = fs::read_dir(&folder).expect("the folder is there").map(|entry| entry.expect("an entry").path());
+    let (read, values) = (|path: &str| Err(Error::usage(format!("{path} is not looked for here"))), Map::new());
+    let beside = Beside { read: &read, values: &values };
     let tests = files.flat_map(|file| {
         let name = file.file_name().expect("a name").to_string_lossy().into_owned();
         let text = fs::read_to_string(&file).expect("is read");
-        let tests =
-            health::load(&name, &text, &|path| Err(Error::usage(format!("{path} is not looked for here")))).expect("is a health file");
+        let tests = health::load(&name, &text, &beside).expect("is a health file");
         assert_eq!(format!("{}.yaml", tests[0].name), name, "a shipped file has one test, of the same name");
         tests
     });
@@ -103,11 +81,6 @@ fn healthy() -> Vec<Value> {
         node("sim-node-2"),
         pod("gpu-operator", "gpu-operator-0"),
     ]
-}
-
-fn outcome(test: &Test, objects: Vec<Value>) -> Outcome {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    runtime.block_on(health::run(test, &Memory(objects), &|_| {}))
 }
 
 #[test]

@@ -1,9 +1,16 @@
 //! Checks: one question with one verdict each. This file is their vocabulary and the one list of them.
 
+mod accelerator_metrics;
+mod ai_service_metrics;
+mod check_nvidia_smi;
+mod cluster_autoscaling;
 mod convergence;
 mod dra_support;
+mod errand;
 pub mod expected;
 mod expected_resources;
+mod exposition;
+mod gang_scheduling;
 mod gpu_capacity;
 mod gpu_operator_health;
 mod gpu_operator_version;
@@ -11,8 +18,12 @@ mod node_uniformity;
 mod operator;
 mod operator_health;
 mod platform_health;
+mod pod_autoscaling;
 pub mod probe;
+mod robust_controller;
+mod secure_accelerator_access;
 pub mod settled;
+mod unbroken;
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -114,25 +125,28 @@ impl Check {
 
 /// All checks, by id. Everything else (listing, documentation, roles, completion) is derived from this list.
 pub static ALL: &[&Check] = &[
+    &accelerator_metrics::CHECK,
+    &ai_service_metrics::CHECK,
+    &check_nvidia_smi::CHECK,
+    &cluster_autoscaling::CHECK,
     &convergence::CHECK,
     &dra_support::CHECK,
     &expected_resources::CHECK,
+    &gang_scheduling::CHECK,
     &gpu_capacity::CHECK,
     &gpu_operator_health::CHECK,
     &gpu_operator_version::CHECK,
     &node_uniformity::CHECK,
     &operator_health::CHECK,
     &platform_health::CHECK,
+    &pod_autoscaling::CHECK,
+    &robust_controller::CHECK,
+    &secure_accelerator_access::CHECK,
 ];
 
 /// Ids that users of the incumbent know and that this version cannot run: `error(unsupported)`, never "unknown" and never skipped.
 pub static NOT_BUILT_YET: &[&str] = &[
-    "accelerator-metrics",
-    "ai-service-metrics",
-    "check-nvidia-smi",
-    "cluster-autoscaling",
     "cre-training-goodput",
-    "gang-scheduling",
     "gke-gpu-nic-networks",
     "inference-gateway",
     "inference-perf",
@@ -140,9 +154,6 @@ pub static NOT_BUILT_YET: &[&str] = &[
     "nccl-all-reduce-bw-net",
     "nccl-all-reduce-bw-nvls",
     "nccl-cre-all-reduce-bw",
-    "pod-autoscaling",
-    "robust-controller",
-    "secure-accelerator-access",
     "slinky-slurm-health",
     "slinky-slurm-imex-channel",
 ];
@@ -192,6 +203,12 @@ pub fn find(id: &str) -> Result<Known> {
     Err(error.did_you_mean(id, names, "`seatrial list checks` shows all of them"))
 }
 
+/// Kinds (`apiVersion`, `kind`) that checks of these ids make outside namespaces, in the order in which they make them.
+#[must_use]
+pub fn outside(recipe: &Recipe, ids: &[String]) -> Vec<(String, String)> {
+    if ids.iter().any(|id| id == gang_scheduling::CHECK.id) { gang_scheduling::outside(recipe) } else { Vec::new() }
+}
+
 /// The page about a check: its card, then its documentation.
 #[must_use]
 pub fn page(check: &Check) -> String {
@@ -231,8 +248,12 @@ pub struct Cx<'a> {
     pub scratch: Option<&'a Scratch>,
     /// How our pods look on this cluster.
     pub pods: &'a PodOptions,
-    /// True if every GPU node of the snapshot is simulated, so that no container runs.
+    /// True if the cluster's GPU hardware is simulated, by any mark.
     pub simulated: bool,
+    /// True if kwok plays every GPU node of the snapshot, so that no container runs.
+    pub without_containers: bool,
+    /// The most GPUs that the run may hold at a time, where the user says so.
+    pub most_gpus: Option<u32>,
     /// Where progress is shown.
     pub ui: &'a Ui,
 }
@@ -261,7 +282,7 @@ pub async fn run(known: Known, step: &str, phase: Phase, cx: &Cx<'_>) -> TestRes
 }
 
 async fn outcome(check: &'static Check, cx: &Cx<'_>) -> Outcome {
-    if check.fidelity != Fidelity::Api && cx.simulated {
+    if check.fidelity != Fidelity::Api && cx.without_containers {
         return Outcome::skip(SkipReason::NeedsNode, "no container runs on simulated nodes");
     }
     let ended = tokio::time::timeout(check.timeout, AssertUnwindSafe((check.run)(cx)).catch_unwind()).await;
@@ -293,8 +314,9 @@ mod tests {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/checks");
         for entry in std::fs::read_dir(folder).expect("the folder is there") {
             let path = entry.expect("readable").path();
-            let text = std::fs::read_to_string(&path).expect("readable");
             let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().replace('_', "-");
+            let path = if path.is_dir() { path.join("mod.rs") } else { path };
+            let text = std::fs::read_to_string(&path).expect("readable");
             let is_check = text.contains("pub(super) static CHECK") && stem != "mod";
             assert!(!is_check || ids.contains(&stem.as_str()), "To fix: add {stem} to ALL in src/checks/mod.rs");
         }

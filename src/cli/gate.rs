@@ -16,6 +16,7 @@ use crate::exit::Exit;
 use crate::gate::report::What;
 use crate::gate::{self, Approval, ApprovalSource, Approvals, Change, GateReport, Request, markdown, text};
 use crate::policy::form;
+use crate::pull::Cache;
 use crate::ui::{Tone, Ui};
 use crate::{files, limits, trust};
 
@@ -53,6 +54,9 @@ pub struct Args {
     /// The trusted root of a private Sigstore, beside the public-good instance's. Repeatable.
     #[arg(long = "trusted-root", value_name = "FILE", env = "SEATRIAL_TRUSTED_ROOT")]
     trusted_roots: Vec<PathBuf>,
+    /// Fetch every file from the registry, and keep none on disk.
+    #[arg(long, env = "SEATRIAL_NO_CACHE")]
+    no_cache: bool,
     #[command(flatten)]
     registry: RegistryArgs,
     /// Write the report to standard output in this format.
@@ -107,9 +111,12 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
         request.approvals.unknown = unknown;
         report = gate::judge(&request).await?;
     }
+    request.cache.remarks().iter().for_each(|remark| cx.ui.warn(remark));
     show(&report, &args, &cx.ui)?;
     if let Some(gated) = &gated {
-        gated.tell(&report, &cx).await?;
+        // For people first, as with other commands.
+        let of = |wanted: Format| args.reports.iter().find(|(format, _)| *format == wanted).map(|(_, path)| path.as_path());
+        gated.tell(&report, of(Format::Markdown).or_else(|| of(Format::Json)), &cx).await?;
     }
     Ok(report.exit())
 }
@@ -138,6 +145,7 @@ fn request(args: &Args, gated: Option<&Gated>, cx: &Cx) -> Result<Request> {
         approvals: Approvals { given: given.collect(), unknown: None },
         checks: checks::ALL.iter().map(|check| (check.id.to_owned(), check.version)).collect(),
         registry: args.registry.options(),
+        cache: if args.no_cache { Cache::default() } else { Cache::of_user() },
         root: trust::Root::with_files(&args.trusted_roots)?,
         limit: Duration::try_from(limit).unwrap_or(limits::GATE).min(limits::GATE_LONGEST),
         now: Timestamp::now(),
@@ -188,7 +196,7 @@ fn show(report: &GateReport, args: &Args, ui: &Ui) -> Result<()> {
 fn rendered(report: &GateReport, format: Format) -> Result<String> {
     Ok(match format {
         Format::Text => text::lines(report).into_iter().map(|(_, line)| line + "\n").collect(),
-        Format::Markdown => markdown::write(report)?,
+        Format::Markdown => markdown::write(report, limits::GITHUB_TEXT_BYTES)?,
         Format::Json => serde_json::to_string_pretty(report).map_err(|error| Error::internal("write the report").because(error))? + "\n",
     })
 }

@@ -1,10 +1,12 @@
 //! How `seatrial gate --github` knows what it judges, who approved, and where its report goes.
 
+use std::path::Path;
+
 use crate::cli::Cx;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
-use crate::gate::{Approvals, GateReport};
-use crate::github::{Api, Event, comment, publish, reviews};
+use crate::gate::{Approvals, GateReport, markdown};
+use crate::github::{Api, Event, publish, reviews};
 use crate::limits;
 
 /// The workflow run that a gate is part of.
@@ -42,13 +44,13 @@ impl Gated {
         }
     }
 
-    /// Tells the pull request, and the step's summary and outputs, what it came to.
+    /// Tells the pull request, and the step's summary and outputs, what it came to; `file` is where the report was written.
     ///
     /// # Errors
     /// If the summary or the outputs cannot be written; what GitHub does not take is a warning, as the decision stands without it.
-    pub(crate) async fn tell(&self, report: &GateReport, cx: &Cx) -> Result<()> {
-        cx.ui.step_summary(&comment::write(report, limits::GITHUB_SUMMARY_BYTES)?)?;
-        outputs(report, cx)?;
+    pub(crate) async fn tell(&self, report: &GateReport, file: Option<&Path>, cx: &Cx) -> Result<()> {
+        cx.ui.step_summary(&markdown::write(report, limits::GITHUB_SUMMARY_BYTES)?)?;
+        outputs(report, file, cx)?;
         let annotations = match &self.api {
             Ok(api) => {
                 cx.ui.waiting("GitHub to take the report");
@@ -74,9 +76,10 @@ impl Gated {
 }
 
 /// Sets the outputs of a step of GitHub's.
-fn outputs(report: &GateReport, cx: &Cx) -> Result<()> {
+fn outputs(report: &GateReport, file: Option<&Path>, cx: &Cx) -> Result<()> {
     let exit = Exit::ALL.iter().copied().find(|exit| exit.code() == report.exit).unwrap_or(Exit::Inconclusive);
     let reason = report.reason.map_or(exit.name(), crate::reason::Reason::id);
+    cx.ui.outputs(&[("report", &file.map(|file| file.display().to_string()).unwrap_or_default())])?;
     cx.ui.outputs(&[("decision", report.decision.word()), ("verdict", exit.name()), ("reason", reason)])?;
     cx.ui.outputs(&[("accepted", &report.counts.accepted.to_string()), ("refused", &report.counts.refused.to_string())])
 }

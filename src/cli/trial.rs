@@ -93,6 +93,7 @@ impl Trial {
             id: header.run.clone(),
             out: out.clone(),
             hardware: look.cluster.hardware,
+            without_containers: look.without_containers(),
             started_at: header.started_at,
             finished_at: header.started_at,
             plan: canonical_json(&plan)?,
@@ -160,7 +161,7 @@ pub fn run_id(started_at: Timestamp) -> Result<String> {
     Ok(format!("{}-{random}", started_at.strftime("%Y%m%d-%H%M%S")))
 }
 
-/// Kinds that set-up creates, in its order, which cleanup must find without our memory of them.
+/// Kinds that set-up creates, in its order, and then those of checks, which cleanup must find without our memory of them.
 fn created_outside(inputs: &Inputs) -> Vec<(String, String)> {
     let text = |object: &serde_json::Value, field: &str| object[field].as_str().unwrap_or_default().to_owned();
     let mut kinds: Vec<(String, String)> = Vec::new();
@@ -169,6 +170,10 @@ fn created_outside(inputs: &Inputs) -> Vec<(String, String)> {
         if !kinds.contains(&kind) {
             kinds.push(kind);
         }
+    }
+    if inputs.behavioral {
+        let recipe = &inputs.recipe.recipe;
+        kinds.extend(crate::checks::outside(recipe, &recipe.spec.checks.conformance));
     }
     kinds
 }

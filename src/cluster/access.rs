@@ -74,6 +74,12 @@ impl Access {
         Self::of_kind(api_version, kind, &["get", "list", "watch"])
     }
 
+    /// Talking to ports of pods. An API server authorizes it as `create`, one before 1.35 by the method of the request, which is `get`.
+    #[must_use]
+    pub const fn forward(place: Place) -> Self {
+        Self::new("", "pods/portforward", &["create", "get"], place)
+    }
+
     /// Making a resource in the run's own namespace, watching it and removing it.
     #[must_use]
     pub const fn scratch(group: &'static str, resource: &'static str) -> Self {

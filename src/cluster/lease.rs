@@ -29,6 +29,12 @@ impl Drop for HeldLease {
 }
 
 impl HeldLease {
+    /// The Lease itself.
+    #[must_use]
+    pub fn object(&self) -> &ObjectRef {
+        &self.object
+    }
+
     /// Stops renewing and removes the Lease, unless someone else holds it by now.
     ///
     /// # Errors

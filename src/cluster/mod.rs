@@ -5,11 +5,13 @@
 
 pub mod access;
 pub mod connect;
+pub mod forward;
 mod kubeconfig;
 pub mod lease;
 pub mod logs;
 pub mod object;
 pub mod read;
+pub mod record;
 pub mod scratch;
 mod trouble;
 pub mod wait;
@@ -17,6 +19,8 @@ pub mod write;
 
 pub use access::{Access, Missing, Place};
 pub use connect::{Cluster, Target};
+pub use forward::{Answer, Forward};
 pub use object::ObjectRef;
 pub use read::Query;
+pub use record::{Recorder, Recording, Sight};
 pub use scratch::Scratch;

@@ -151,6 +151,32 @@ impl Scratch {
         Ok(ObjectRef::of(&self.cluster.create(&self.own(object, true)).await?))
     }
 
+    /// Creates a namespaced object of a kind that the sweep of a namespace does not know: it belongs to the run's Lease, so that it goes with
+    /// that even if we are killed.
+    ///
+    /// # Errors
+    /// As [`Cluster::create`].
+    pub async fn create_tied(&self, object: Value) -> Result<ObjectRef> {
+        let mut object = self.own(object, true);
+        let lease = self.lease.object();
+        object["metadata"]["ownerReferences"] =
+            json!([{"apiVersion": lease.api_version, "kind": lease.kind, "name": lease.name, "uid": lease.uid}]);
+        Ok(ObjectRef::of(&self.cluster.create(&object).await?))
+    }
+
+    /// Creates an object outside namespaces. Its kind is one of [`Place::creates`], so that cleanup finds it even if we are killed.
+    ///
+    /// # Errors
+    /// As [`Cluster::create`]; an internal error if cleanup would not find it.
+    pub async fn create_outside(&self, object: Value) -> Result<ObjectRef> {
+        let named = ObjectRef::of(&object);
+        let kinds: Vec<&str> = self.place.creates.iter().map(|(_, kind)| kind.as_str()).collect();
+        if !kinds.contains(&named.kind.as_str()) {
+            return Err(Error::internal(format!("create {named}: cleanup would not find it, it looks for {}", kinds.join(", "))));
+        }
+        Ok(ObjectRef::of(&self.cluster.create(&self.own(object, false)).await?))
+    }
+
     /// Deletes an object of ours and waits until it is gone.
     ///
     /// # Errors
@@ -350,11 +376,13 @@ async fn outside_objects(cluster: &Cluster, kinds: &[(String, String)], run: &st
 
 /// Kinds that checks and steps create in a namespace; workloads before what they hold.
 pub const NAMESPACED: &[(&str, &str)] = &[
+    ("autoscaling/v2", "HorizontalPodAutoscaler"),
     ("batch/v1", "Job"),
     ("apps/v1", "Deployment"),
     ("v1", "Pod"),
     ("resource.k8s.io/v1", "ResourceClaimTemplate"),
     ("resource.k8s.io/v1", "ResourceClaim"),
+    ("monitoring.coreos.com/v1", "PodMonitor"),
 ];
 
 /// Removes a run's objects, given by their labels, from a namespace that stays.

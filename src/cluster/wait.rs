@@ -86,7 +86,7 @@ fn out_of_time(waiting_for: &str, limit: Duration, last_trouble: Option<Error>) 
     }
 }
 
-fn explain_watch(error: watcher::Error, doing: &str) -> Error {
+pub(super) fn explain_watch(error: watcher::Error, doing: &str) -> Error {
     match error {
         watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => {
             trouble::explain(error, doing)

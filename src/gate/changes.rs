@@ -112,12 +112,11 @@ fn is_pointer(file: &str) -> bool {
     digits.is_some_and(|digits| digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)))
 }
 
-/// Names in the root of the head that some machines take for the directory of evidence, and that were not there.
-pub(super) fn look_alikes(names: &[Vec<u8>], before: &[Vec<u8>], evidence: &str) -> Vec<String> {
-    let first = evidence.split('/').next().unwrap_or(evidence);
+/// Names beside one of ours that some machines take for it, and that were not there.
+pub(super) fn look_alikes(names: &[Vec<u8>], before: &[Vec<u8>], ours: &str) -> Vec<String> {
     let alike = |name: &&Vec<u8>| {
         let text = String::from_utf8_lossy(name);
-        text != first && fold(&text) == fold(first) && !before.contains(name)
+        text != ours && fold(&text) == fold(ours) && !before.contains(name)
     };
     names.iter().filter(alike).map(|name| shown(&String::from_utf8_lossy(name))).take(limits::GATE_FILES).collect()
 }
@@ -148,7 +147,8 @@ fn folded(head: &Listing) -> BTreeMap<String, usize> {
 fn fold(name: &str) -> String {
     let parts = name.split('/').map(|part| {
         let visible: String = part.chars().filter(|letter| shown(&letter.to_string()) == letter.to_string()).collect();
-        visible.to_lowercase().trim_end_matches(['.', ' ']).to_owned()
+        // There and back: some letters have several small forms and one capital.
+        visible.to_lowercase().to_uppercase().to_lowercase().trim_end_matches(['.', ' ']).to_owned()
     });
     parts.collect::<Vec<_>>().join("/")
 }

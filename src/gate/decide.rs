@@ -7,7 +7,7 @@ use crate::gate::report::{
 };
 use crate::gate::rules::Rules;
 use crate::gate::sides::Names;
-use crate::gate::{Request, shown};
+use crate::gate::{Request, profiles, shown};
 use crate::recipe::API_VERSION;
 use crate::snapshot::Hardware;
 
@@ -69,7 +69,7 @@ pub(super) fn report(request: &Request, names: &Names, rules: Option<&Rules>, fo
     let summary = match first {
         Some(first) => {
             let Advised { reason, message, .. } = first.reason;
-            let more = if of_class.len() > 1 { format!("; and {} more", of_class.len() - 1) } else { String::new() };
+            let more = if of_class.len() > 1 { format!("; and {}", many(of_class.len() - 1, "more reason")) } else { String::new() };
             format!("{} ({reason}): {message}{more}", decision.word())
         }
         None => format!("{}: {}", decision.word(), accepted(&found)),
@@ -108,7 +108,8 @@ fn objections(found: &Found) -> Vec<Objection<'_>> {
     let of = |class: Class, reason: &'_ Advised| -> (Class, u8) { (class, reason.reason.exit().code()) };
     let mut all = Vec::new();
     for reason in &found.reasons {
-        let (class, exit) = of(Class::Refused, reason);
+        let untold = reason.reason.exit() == Exit::Inconclusive;
+        let (class, exit) = of(if untold { Class::Undecided } else { Class::Refused }, reason);
         all.push(Objection { class, reason, exit });
     }
     for row in &found.pointers {
@@ -198,6 +199,10 @@ fn not_shown(request: &Request, found: &Found) -> Vec<String> {
     if found.pointers.iter().any(|row| row.verified) {
         open.push("that a cluster exists: a signature speaks for its signer, who says so".to_owned());
     }
+    let by_profile = |row: &RecipeRow| row.changes.iter().any(|change| change.input.starts_with(profiles::INPUT));
+    if found.pointers.iter().any(|row| row.verified) && found.recipes.iter().any(by_profile) {
+        open.push("that evidence which comes with a vendor profile was made by that profile: evidence does not record it".to_owned());
+    }
     if found.approvals.iter().any(|note| note.source == crate::gate::ApprovalSource::Claimed) {
         open.push("that approvals were given which are only claimed by a flag".to_owned());
     }
@@ -205,6 +210,13 @@ fn not_shown(request: &Request, found: &Found) -> Vec<String> {
 }
 
 impl GateReport {
+    /// True if it is accepted because nothing in it is the gate's concern: there is nothing to tell anybody.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        let rows = self.pointers.len() + self.files.len() + self.recipes.len() + self.policy_changes.len() + self.reasons.len();
+        self.decision == Decision::Accept && rows == 0
+    }
+
     /// How the command ends.
     #[must_use]
     pub fn exit(&self) -> Exit {

@@ -46,6 +46,7 @@ pub(super) async fn judge(candidates: Vec<Candidate>, policy: &Arc<Policy>, requ
         let asked = verify::Request {
             pointer: Some(candidate.bytes.clone()),
             root: request.root.clone(),
+            cache: request.cache.clone(),
             recipe: Some(candidate.recipe.clone()),
             checks: Some(checks.clone()),
             now: request.now,

@@ -40,13 +40,15 @@ pub(super) async fn look(
         }
     };
     look_alikes(request, sides, found)?;
-    let amended = rules::amended(Rules::read(&sides.common, &request.policy).ok().flatten().as_ref(), &sides.head, &request.policy);
+    let mut amended = rules::amended(Rules::read(&sides.common, &request.policy).ok().flatten().as_ref(), &sides.head, &request.policy);
+    amended.paths.extend(rules.keys.iter().cloned());
     let layout = Layout { evidence: &request.evidence, policy: &amended.paths };
     let mut changed = changes::between(&listings.common, &listings.tip, &listings.head, &layout);
-    if !request.policy.starts_with(&format!("{}/", request.evidence)) {
-        // A policy that lies elsewhere is looked at all the same.
-        if let Ok(elsewhere) = sides.listings(&request.policy)? {
-            changed.extend(changes::between(&elsewhere.common, &elsewhere.tip, &elsewhere.head, &layout));
+    // A policy, or a key file of one, that lies elsewhere is looked at all the same.
+    for path in amended.paths.iter().filter(|path| !below(path, &request.evidence)) {
+        match sides.listings(path)? {
+            Ok(elsewhere) => changed.extend(changes::between(&elsewhere.common, &elsewhere.tip, &elsewhere.head, &layout)),
+            Err(said) => found.reasons.push(advised(said)),
         }
     }
     if changed.iter().any(|changed| changed.place == Place::Policy) {
@@ -94,18 +96,35 @@ pub(super) async fn look(
     Ok(())
 }
 
+/// True for a path in a directory.
+fn below(path: &str, directory: &str) -> bool {
+    path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// Looks for names that stand beside evidence, policy or recipes, or beside a directory on the way to them, and could be taken for them.
 fn look_alikes(request: &Request, sides: &Sides, found: &mut Found) -> Result<()> {
-    let names = match sides.head.names() {
-        Ok(names) => names,
-        Err(error) => {
-            found.reasons.push(advised(sides::said(error)?));
-            return Ok(());
+    let mut looked = BTreeSet::new();
+    for path in [&request.evidence, &request.policy, &request.data] {
+        let parts: Vec<&str> = path.split('/').collect();
+        for (at, part) in parts.iter().enumerate() {
+            let folder = parts[..at].join("/");
+            // What lies among the evidence is looked at file by file.
+            if below(&format!("{folder}/"), &request.evidence) || !looked.insert((folder.clone(), *part)) {
+                continue;
+            }
+            let names = match sides.head.names(&folder) {
+                Ok(names) => names,
+                Err(error) => {
+                    found.reasons.push(advised(sides::said(error)?));
+                    return Ok(());
+                }
+            };
+            for name in changes::look_alikes(&names, &sides.common.names(&folder)?, part) {
+                let (way, mine) = (if at == 0 { String::new() } else { format!("{folder}/") }, parts[..=at].join("/"));
+                let message = format!("`{way}{name}` is {mine} on machines that do not tell such names apart");
+                found.reasons.push(advised(Said::new(Reason::NameCollides, message)));
+            }
         }
-    };
-    let before = sides.common.names()?;
-    for name in changes::look_alikes(&names, &before, &request.evidence) {
-        let message = format!("`{name}` is {} on machines that do not tell such names apart", request.evidence);
-        found.reasons.push(advised(Said::new(Reason::NameCollides, message)));
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ mod decide;
 mod evidence;
 mod files;
 pub mod markdown;
+mod profiles;
 mod recipes;
 pub mod report;
 mod rules;
@@ -25,7 +26,7 @@ use tokio::time::Instant;
 
 use crate::error::Result;
 use crate::reason::Said;
-use crate::{registry, trust, verify};
+use crate::{pull, registry, trust, verify};
 pub use approvals::{Approval, ApprovalSource, Approvals};
 use decide::Found;
 use report::Advised;
@@ -53,6 +54,8 @@ pub struct Request {
     pub checks: BTreeMap<String, u32>,
     /// How registries are reached.
     pub registry: registry::Options,
+    /// Where bundles that were fetched before are kept, as bytes by their digests; never what verifying them came to.
+    pub cache: pull::Cache,
     /// Whose certificates, logs and timestamps are believed.
     pub root: trust::Root,
     /// How long verifying may take, all pointers together.

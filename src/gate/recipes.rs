@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::digest::Digest;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::evidence::Pointer;
+use crate::gate::profiles::{self, Profile};
 use crate::gate::report::{Advised, EvidenceRow, Match, RecipeRow, RecipeState};
 use crate::gate::{advised, shown, shown_change};
 use crate::policy::{GateForm, Weight};
@@ -45,6 +46,14 @@ pub(super) struct Recipes {
     pairs: BTreeMap<String, Pair>,
     /// Files of the data that the change touches.
     touched: BTreeSet<String>,
+    /// Vendors of which the change edits the profile.
+    profiles: BTreeMap<String, Profile>,
+}
+
+/// Recipe data, with the files that complete recipes are in, by the names that the recipes have.
+struct Index {
+    catalog: Catalog,
+    complete: BTreeMap<String, Vec<String>>,
 }
 
 /// A pointer in the head.
@@ -65,8 +74,9 @@ impl Recipes {
         let paths: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
         let touched: BTreeSet<String> = paths.into_iter().filter(|path| before.get(*path) != after.get(*path)).cloned().collect();
         if touched.is_empty() && named.is_empty() {
-            return Ok(Self { pairs: BTreeMap::new(), touched });
+            return Ok(Self { pairs: BTreeMap::new(), touched, profiles: BTreeMap::new() });
         }
+        let profiles = profiles::changed(&before, &after)?;
         let catalog = |data: Data| match data.is_empty() {
             true => Catalog::shipped().cloned(),
             false => Catalog::over(Some(Own::Files(directory.to_owned(), Arc::new(data)))),
@@ -74,19 +84,20 @@ impl Recipes {
         let after = catalog(after).map_err(|error| Said::new(Reason::RecipeInvalid, shown(&error.chain())))?;
         // What could not be read before cannot have been evidence's either.
         let before = if touched.is_empty() { Some(after.clone()) } else { catalog(before).ok() };
+        let (before, after) = (before.map(Index::of), Index::of(after));
         let mut names = named.clone();
         if !touched.is_empty() {
-            names.extend(before.iter().chain([&after]).flat_map(all));
+            names.extend(before.iter().chain([&after]).flat_map(Index::names));
         }
         let mut pairs = BTreeMap::new();
         for name in names {
-            let side = |catalog: &Catalog| made(catalog, &name, directory).map_err(|error| shown(&error.chain()));
+            let side = |index: &Index| index.made(&name, directory).map_err(|error| shown(&error.chain()));
             let (was, is) = (before.as_ref().map_or(Ok(None), side), side(&after));
             if !matches!((&was, &is), (Ok(None), Ok(None))) {
                 pairs.insert(name, Pair { was, is });
             }
         }
-        Ok(Self { pairs, touched })
+        Ok(Self { pairs, touched, profiles })
     }
 
     /// The recipe as it is afterwards.
@@ -105,9 +116,14 @@ impl Recipes {
     fn affected(&self) -> impl Iterator<Item = (&String, &Pair)> {
         self.pairs.iter().filter(|(_, pair)| match (&pair.was, &pair.is) {
             (Ok(None), Ok(None)) | (Err(_), Err(_)) => false,
-            (Ok(Some(was)), Ok(Some(is))) => was.digest != is.digest,
+            (Ok(Some(was)), Ok(Some(is))) => was.digest != is.digest || self.profile(is).is_some(),
             _ => true,
         })
+    }
+
+    /// What the change does to the profile of a recipe's vendor.
+    fn profile(&self, made: &Made) -> Option<&Profile> {
+        self.profiles.get(&made.recipe.spec.vendor)
     }
 
     /// Names of recipes whose pointers are to be looked at: those that the change affects.
@@ -150,10 +166,13 @@ impl Recipes {
             Ok(Some(is)) => {
                 let compared = was.as_ref().map(|was| verify::between(&was.recipe, &is.recipe));
                 let drift = compared.as_ref().and_then(|compared| compared.as_ref().ok());
-                row.changes = drift.iter().flat_map(|drift| &drift.0).take(LISTED).map(shown_change).collect();
+                let profile = self.profile(is);
+                let changes = drift.iter().flat_map(|drift| &drift.0).chain(profile.iter().flat_map(|profile| &profile.changes));
+                row.changes = changes.take(LISTED).map(shown_change).collect();
+                row.affected_by.extend(profile.iter().flat_map(|profile| &profile.files).map(|path| shown(path)));
                 // What could not be compared is never taken for the same.
-                let material = matches!(compared, Some(Err(_))) || drift.is_some_and(|drift| drift.is_material());
-                row.evidence = held.iter().map(|held| matched(held, was.as_ref(), is, material)).collect();
+                let material = profile.is_some() || matches!(compared, Some(Err(_))) || drift.is_some_and(|drift| drift.is_material());
+                row.evidence = held.iter().map(|held| matched(held, was.as_ref(), is, material, profile.is_some())).collect();
                 row.state = state(&row.evidence);
                 let (weight, reason) = wanted(row.state, name, gate);
                 row.blocks = affected && weight == Weight::Block && !reason.is_empty();
@@ -164,48 +183,66 @@ impl Recipes {
     }
 }
 
-/// Names of a catalog's recipes, as evidence has them: of complete ones, and of overlays that state an accelerator.
-fn all(catalog: &Catalog) -> BTreeSet<String> {
-    let overlays = catalog.parts().iter().filter(|part| !part.mixin && part.criteria.accelerator.is_some());
-    let complete = catalog.recipes().map(|file| catalog.read(file).map_or_else(|_| file.to_owned(), |loaded| loaded.recipe.metadata.name));
-    complete.chain(overlays.map(|part| part.criteria.name())).collect()
-}
-
-/// Makes the recipe of a name; `None` if there is none.
-fn made(catalog: &Catalog, name: &str, directory: &str) -> Result<Option<Made>> {
-    let own = |place: &str| place.strip_prefix(directory).and_then(|rest| rest.strip_prefix('/')).map(str::to_owned);
-    // A file may have another name than the recipe in it.
-    let named = |file: &&str| catalog.read(file).is_ok_and(|loaded| loaded.recipe.metadata.name == name);
-    let complete = catalog.recipes().find(named).or_else(|| catalog.recipes().find(|file| *file == name));
-    let (loaded, mut files) = if let Some(file) = complete {
-        (catalog.read(file)?, BTreeSet::from([format!("{file}.yaml")]))
-    } else {
-        let Ok(Some(criteria)) = catalog.criteria_of(name) else { return Ok(None) };
-        let stated = catalog.parts().iter().any(|part| part.criteria == criteria);
-        let resolved = match catalog.resolve(&criteria) {
-            Ok(resolved) => resolved,
-            // A name that only looks like criteria, such as one that nothing covers, is no recipe.
-            Err(_) if !stated => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let parts = resolved.applied.iter().filter_map(|layer| catalog.part(&layer.name));
-        (catalog.load(&resolved)?, parts.filter_map(|part| own(&part.place)).collect())
-    };
-    let recipe = loaded.recipe;
-    if recipe.metadata.name != name {
-        return Ok(None);
+impl Index {
+    fn of(catalog: Catalog) -> Self {
+        let mut complete: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for file in catalog.recipes() {
+            // One that cannot be read is known by its file's name, and is an error there.
+            let name = catalog.read(file).map_or_else(|_| file.to_owned(), |loaded| loaded.recipe.metadata.name);
+            complete.entry(name).or_default().push(file.to_owned());
+        }
+        Self { catalog, complete }
     }
-    files.extend(recipe.spec.health.iter().map(|health| health.file.clone()));
-    Ok(Some(Made { digest: recipe.digest()?, recipe: Arc::new(recipe), files }))
+
+    /// Names of the recipes, as evidence has them: of complete ones, and of overlays that state an accelerator.
+    fn names(&self) -> BTreeSet<String> {
+        let overlays = self.catalog.parts().iter().filter(|part| !part.mixin && part.criteria.accelerator.is_some());
+        self.complete.keys().cloned().chain(overlays.map(|part| part.criteria.name())).collect()
+    }
+
+    /// Makes the recipe of a name; `None` if there is none.
+    fn made(&self, name: &str, directory: &str) -> Result<Option<Made>> {
+        let catalog = &self.catalog;
+        let own = |place: &str| place.strip_prefix(directory).and_then(|rest| rest.strip_prefix('/')).map(str::to_owned);
+        let (loaded, mut files) = match self.complete.get(name).map(Vec::as_slice) {
+            Some([file]) => (catalog.read(file)?, BTreeSet::from([format!("{file}.yaml")])),
+            // Which of them evidence is about is not for the order of their names to say.
+            Some([first, second, ..]) => {
+                return Err(Error::usage(format!("{first}.yaml and {second}.yaml both hold a recipe of this name")));
+            }
+            _ => {
+                let Ok(Some(criteria)) = catalog.criteria_of(name) else { return Ok(None) };
+                let stated = catalog.parts().iter().any(|part| part.criteria == criteria);
+                let resolved = match catalog.resolve(&criteria) {
+                    Ok(resolved) => resolved,
+                    // A name that only looks like criteria, such as one that nothing covers, is no recipe.
+                    Err(_) if !stated => return Ok(None),
+                    Err(error) => return Err(error),
+                };
+                let parts = resolved.applied.iter().filter_map(|layer| catalog.part(&layer.name));
+                (catalog.load(&resolved)?, parts.filter_map(|part| own(&part.place)).collect())
+            }
+        };
+        let recipe = loaded.recipe;
+        if recipe.metadata.name != name {
+            return Ok(None);
+        }
+        files.extend(recipe.spec.health.iter().map(|health| health.file.clone()));
+        Ok(Some(Made { digest: recipe.digest()?, recipe: Arc::new(recipe), files }))
+    }
 }
 
-fn matched(held: &Held, was: Option<&Made>, is: &Made, material: bool) -> EvidenceRow {
+/// Whether a pointer is about what the recipe asks now. `material`: the change matters; `profile`: it is to the vendor's profile, which no digest holds.
+fn matched(held: &Held, was: Option<&Made>, is: &Made, material: bool, profile: bool) -> EvidenceRow {
     let digest = held.pointer.as_ref().map(|pointer| &pointer.recipe.digest);
+    let same = digest == Some(&is.digest);
     let matches = match (held.added, digest) {
         (Some(false), _) | (_, None) => Match::NotAccepted,
-        (_, Some(digest)) if *digest == is.digest => Match::Same,
+        (Some(true), _) if same => Match::Same,
         // Verified against what the recipe asks now: what differs was found not to be material.
         (Some(true), _) => Match::NotMaterial,
+        (None, _) if same && profile => Match::Drifted,
+        (None, _) if same => Match::Same,
         (None, Some(digest)) if was.is_some_and(|was| was.digest == *digest) => {
             if material {
                 Match::Drifted

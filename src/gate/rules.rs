@@ -22,7 +22,7 @@ pub(super) struct Rules {
     pub(super) policy: Policy,
     text: String,
     /// Paths of the key files that it names, from the root of the tree.
-    keys: Vec<String>,
+    pub(super) keys: Vec<String>,
 }
 
 impl Rules {

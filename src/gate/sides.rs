@@ -132,6 +132,15 @@ impl<'a> Sides<'a> {
 }
 
 impl Listings {
+    /// A file below that base and head have both changed, each in its own way.
+    fn torn(&self, counts: impl Fn(&[u8]) -> bool) -> Option<&Vec<u8>> {
+        let differs = |path: &&Vec<u8>| {
+            let (was, tip, head) = (self.common.get(*path), self.tip.get(*path), self.head.get(*path));
+            was != tip && was != head && tip != head && counts(path)
+        };
+        self.common.keys().chain(self.tip.keys()).chain(self.head.keys()).find(differs)
+    }
+
     /// Paths that are there once the head is merged into the tip, and whether each is the head's.
     pub(super) fn merged(&self) -> Vec<(&Vec<u8>, &Found, bool)> {
         let paths: BTreeSet<&Vec<u8>> = self.tip.keys().chain(self.head.keys()).collect();
@@ -166,6 +175,10 @@ pub(super) fn data(sides: &Sides, path: &str) -> Result<Result<[Files; 2], Said>
         Ok(listings) => listings,
         Err(said) => return Ok(Err(said)),
     };
+    if let Some(torn) = listings.torn(|path| path.ends_with(b".yaml")) {
+        let message = format!("base and head have both changed {} since they parted", shown(&String::from_utf8_lossy(torn)));
+        return Ok(Err(Said::new(Reason::MergeUnknown, message)));
+    }
     let before: Vec<(&Vec<u8>, &Found, bool)> = listings.tip.iter().map(|(path, found)| (path, found, false)).collect();
     let mut both = [Vec::new(), Vec::new()];
     for (files, listed) in both.iter_mut().zip([before, listings.merged()]) {

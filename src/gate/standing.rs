@@ -1,6 +1,6 @@
 //! Who approved the change, held against the owners of the base's policy.
 
-use crate::gate::approvals::{Approval, ApprovalNote, Approvals};
+use crate::gate::approvals::{Approval, ApprovalNote, ApprovalSource, Approvals};
 use crate::gate::report::{Advised, RowDecision};
 use crate::gate::{advised, shown};
 use crate::limits;
@@ -65,6 +65,9 @@ fn judge(approval: &Approval, owners: &[String], commit: Option<&str>) -> (Vec<S
     {
         return (Vec::new(), Some(format!("it is about {}, and the head is {head}", shown(approved))));
     }
+    if approval.source == ApprovalSource::Review && approval.commit.is_none() && commit.is_some() {
+        return (Vec::new(), Some("it does not say which commit it is about".to_owned()));
+    }
     let names = || std::iter::once(&approval.by).chain(&approval.teams);
     let speaks_for: Vec<String> = owners.iter().filter(|owner| names().any(|name| same(owner, name))).cloned().collect();
     if speaks_for.is_empty() {
@@ -82,7 +85,6 @@ fn same(owner: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gate::ApprovalSource;
 
     fn approval(by: &str, teams: &[&str], commit: Option<&str>) -> Approval {
         let teams = teams.iter().map(|team| (*team).to_owned()).collect();
@@ -99,7 +101,8 @@ mod tests {
         let removed = || Said::new(Reason::PointerRemoved, "gone");
         for (given, counts) in [
             (approval("@Alice", &[], Some("abc")), true),
-            (approval("alice", &[], None), true),
+            (Approval { source: ApprovalSource::Claimed, ..approval("alice", &[], None) }, true),
+            (approval("@alice", &[], None), false),
             (approval("@bob", &["@example/platform"], Some("abc")), true),
             (approval("@bob", &["@example/other"], Some("abc")), false),
             (approval("@alice", &[], Some("def")), false),
@@ -113,7 +116,7 @@ mod tests {
         }
         let ruling = standing(Vec::new(), Some("403")).rule(removed());
         assert_eq!((ruling.decision, ruling.reasons[0].reason), (RowDecision::Undecided, Reason::ApprovalUnknown));
-        let ruling = standing(vec![approval("@alice", &[], None)], Some("403")).rule(removed());
+        let ruling = standing(vec![approval("@alice", &[], Some("abc"))], Some("403")).rule(removed());
         assert_eq!(ruling.decision, RowDecision::Accept);
     }
 }

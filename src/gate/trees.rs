@@ -86,14 +86,38 @@ impl Tree<'_> {
         Ok(listing)
     }
 
-    /// The names in its root.
-    pub(super) fn names(&self) -> Result<Vec<Vec<u8>>> {
+    /// The names in one of its directories; `""` is its root. There are none in what is no directory.
+    ///
+    /// # Errors
+    /// As [`Tree::below`].
+    pub(super) fn names(&self, folder: &str) -> Result<Vec<Vec<u8>>> {
+        let parts = || folder.split('/').filter(|part| !part.is_empty());
         match self {
-            Self::Commit(repository, root) => Ok(repository.entries(*root)?.into_iter().map(|entry| entry.name).collect()),
+            Self::Commit(repository, root) => {
+                let mut entries = repository.entries(*root)?;
+                for part in parts() {
+                    let below = entries.into_iter().find(|entry| entry.name == part.as_bytes() && entry.mode == Mode::Directory);
+                    let Some(below) = below else { return Ok(Vec::new()) };
+                    entries = repository.entries(below.id)?;
+                }
+                Ok(entries.into_iter().map(|entry| entry.name).collect())
+            }
             Self::Directory(root) => {
-                let entries = fs::read_dir(root).with_context(|| format!("list {}", root.display()))?;
-                let names = entries.take(limits::GATE_ENTRIES).map(|entry| entry.map(|entry| entry.file_name().into_vec()));
-                names.collect::<std::io::Result<_>>().with_context(|| format!("list {}", root.display()))
+                let mut way = root.clone();
+                for part in parts() {
+                    way.push(part);
+                    if !look(&way)?.is_some_and(|about| about.is_dir()) {
+                        return Ok(Vec::new());
+                    }
+                }
+                let listed = || format!("list {}", way.display());
+                let (mut names, mut seen) = (Vec::new(), 0);
+                for entry in fs::read_dir(&way).with_context(listed)? {
+                    let name = entry.with_context(listed)?.file_name().into_vec();
+                    count(&name, 0, &mut seen)?;
+                    names.push(name);
+                }
+                Ok(names)
             }
         }
     }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use backon::{ExponentialBuilder, Retryable};
 use jiff::Timestamp;
 use octocrab::{Octocrab, Page};
 use serde::Serialize;
@@ -10,18 +9,11 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Kind, Result};
 use crate::limits;
+use crate::retry::{Failure, retry};
 
 /// GitHub's API, with the token of the environment.
 #[derive(Clone, Debug)]
 pub struct Api(Octocrab);
-
-/// An error, and whether trying again may help.
-struct Failure {
-    error: Error,
-    transient: bool,
-    /// When GitHub asks us to come back.
-    after: Option<Duration>,
-}
 
 impl Api {
     /// The API that `GITHUB_API_URL` names, or GitHub.com's, with `GITHUB_TOKEN`.
@@ -60,7 +52,7 @@ impl Api {
     /// # Errors
     /// As the answer has it, after retries.
     pub async fn get<T: DeserializeOwned + 'static>(&self, doing: &str, path: &str) -> Result<T> {
-        retry(|| async { self.0.get(path, None::<&()>).await.map_err(|error| failure(doing, error)) }).await
+        retry(limits::GITHUB_TRIES, || async { self.0.get(path, None::<&()>).await.map_err(|error| failure(doing, error)) }).await
     }
 
     /// Reads a list to its end.
@@ -69,14 +61,15 @@ impl Api {
     /// As the answers have it; [`Kind::Inconclusive`] if the list is longer than [`limits::GITHUB_PAGES`] pages.
     pub async fn list<T: DeserializeOwned + 'static>(&self, doing: &str, path: &str) -> Result<Vec<T>> {
         let path = format!("{path}{}per_page=100", if path.contains('?') { '&' } else { '?' });
-        let first = retry(|| async { self.0.get(&path, None::<&()>).await.map_err(|error| failure(doing, error)) });
+        let first = retry(limits::GITHUB_TRIES, || async { self.0.get(&path, None::<&()>).await.map_err(|error| failure(doing, error)) });
         let mut page: Page<T> = first.await?;
         let mut all = Vec::new();
         for _ in 0..limits::GITHUB_PAGES {
             all.append(&mut page.items);
             let Some(next) = page.next.take() else { return Ok(all) };
             let next = Some(next);
-            let turned: Option<Page<T>> = retry(|| async { self.0.get_page(&next).await.map_err(|error| failure(doing, error)) }).await?;
+            let turned: Option<Page<T>> =
+                retry(limits::GITHUB_TRIES, || async { self.0.get_page(&next).await.map_err(|error| failure(doing, error)) }).await?;
             page = turned.ok_or_else(|| Error::internal(format!("{doing}: a page without an address")))?;
         }
         Err(Error::new(Kind::Inconclusive, format!("{doing}: there are more than {} pages", limits::GITHUB_PAGES)))
@@ -87,7 +80,7 @@ impl Api {
     /// # Errors
     /// As the answer has it, after retries.
     pub async fn patch<T: DeserializeOwned + 'static>(&self, doing: &str, path: &str, body: &impl Serialize) -> Result<T> {
-        retry(|| async { self.0.patch(path, Some(body)).await.map_err(|error| failure(doing, error)) }).await
+        retry(limits::GITHUB_TRIES, || async { self.0.patch(path, Some(body)).await.map_err(|error| failure(doing, error)) }).await
     }
 
     /// Makes something that is named by its content, so that it can be made again.
@@ -95,7 +88,7 @@ impl Api {
     /// # Errors
     /// As the answer has it, after retries.
     pub async fn make<T: DeserializeOwned + 'static>(&self, doing: &str, path: &str, body: &impl Serialize) -> Result<T> {
-        retry(|| async { self.0.post(path, Some(body)).await.map_err(|error| failure(doing, error)) }).await
+        retry(limits::GITHUB_TRIES, || async { self.0.post(path, Some(body)).await.map_err(|error| failure(doing, error)) }).await
     }
 
     /// Makes something new, once: an answer that was lost may have been a yes.
@@ -111,7 +104,7 @@ impl Api {
     /// # Errors
     /// As the answer has it, after retries.
     pub async fn delete(&self, doing: &str, path: &str) -> Result<()> {
-        let gone = retry(|| async {
+        let gone = retry(limits::GITHUB_TRIES, || async {
             let answer = self.0._delete(path, None::<&()>).await.map_err(|error| failure(doing, error))?;
             octocrab::map_github_error(answer).await.map(drop).map_err(|error| failure(doing, error))
         });
@@ -122,54 +115,38 @@ impl Api {
     }
 }
 
-/// Tries something until it succeeds, fails for good, or [`limits::GITHUB_TRIES`] are used up.
-async fn retry<T, Tried: Future<Output = Result<T, Failure>>>(attempt: impl FnMut() -> Tried) -> Result<T> {
-    let pauses = ExponentialBuilder::new()
-        .with_min_delay(limits::BACKOFF_MIN)
-        .with_max_delay(limits::BACKOFF_MAX)
-        .with_max_times(limits::GITHUB_TRIES - 1)
-        .with_jitter();
-    attempt
-        .retry(pauses)
-        .when(|failure| failure.transient)
-        .adjust(|failure, pause| pause.map(|pause| failure.after.unwrap_or(pause).max(pause)))
-        .notify(|failure, pause| tracing::debug!(?pause, "try again: {}", failure.error.chain()))
-        .await
-        .map_err(|failure| failure.error)
-}
-
 /// What an error of the library is to us.
 fn failure(doing: &str, error: octocrab::Error) -> Failure {
-    let for_good = |error: Error| Failure { error, transient: false, after: None };
     match error {
         octocrab::Error::GitHub { source, .. } => {
             let status = source.status_code.as_u16();
-            let said = format!("{doing}: GitHub answered {status}, {}", source.message);
+            // Something on the way may answer with a whole page.
+            let said = format!("{doing}: GitHub answered {status}, {}", crate::gate::shown(&source.message));
             let limited = rate_limit(&source);
             match status {
                 403 | 429 if limited.is_some() || status == 429 => {
                     let wait = limited.unwrap_or(limits::BACKOFF_MAX);
-                    let patient = wait <= limits::GITHUB_WAIT;
                     let error = Error::new(Kind::Unavailable, format!("{said}; more requests are allowed in {} s", wait.as_secs()));
                     let hint = "run the job again then; a token of a GitHub App has a limit of its own";
-                    Failure { error: error.hint(hint), transient: patient, after: Some(wait) }
+                    match wait <= limits::GITHUB_WAIT {
+                        true => Failure::transient(error.hint(hint)).after(Some(wait)),
+                        false => error.hint(hint).into(),
+                    }
                 }
-                401 | 403 => for_good(Error::new(Kind::Denied, said).hint("the job's `permissions` decide what its token may do")),
-                404 | 410 => for_good(Error::new(Kind::NotFound, said)),
-                409 => for_good(Error::new(Kind::Conflict, said)),
-                500.. => Failure { error: Error::new(Kind::Unavailable, said), transient: true, after: None },
-                _ => for_good(Error::usage(said)),
+                401 | 403 => Failure::from(Error::new(Kind::Denied, said).hint("the job's `permissions` decide what its token may do")),
+                404 | 410 => Failure::from(Error::new(Kind::NotFound, said)),
+                409 => Failure::from(Error::new(Kind::Conflict, said)),
+                500.. => Failure::transient(Error::new(Kind::Unavailable, said)),
+                _ => Failure::from(Error::usage(said)),
             }
         }
         octocrab::Error::Serde { .. } | octocrab::Error::Json { .. } => {
-            for_good(Error::new(Kind::Schema, format!("{doing}: GitHub's answer is not what it should be")).because(error))
+            Failure::from(Error::new(Kind::Schema, format!("{doing}: GitHub's answer is not what it should be")).because(error))
         }
-        octocrab::Error::Service { .. } | octocrab::Error::Hyper { .. } | octocrab::Error::Reqwest { .. } => Failure {
-            error: Error::new(Kind::Unavailable, format!("{doing}: GitHub's API does not answer")).because(error),
-            transient: true,
-            after: None,
-        },
-        other => for_good(Error::internal(doing.to_owned()).because(other)),
+        octocrab::Error::Service { .. } | octocrab::Error::Hyper { .. } | octocrab::Error::Reqwest { .. } => {
+            Failure::transient(Error::new(Kind::Unavailable, format!("{doing}: GitHub's API does not answer")).because(error))
+        }
+        other => Failure::from(Error::internal(doing.to_owned()).because(other)),
     }
 }
 

@@ -4,7 +4,6 @@
 
 pub mod action;
 mod api;
-pub mod comment;
 pub mod event;
 pub mod offer;
 pub mod publish;

@@ -7,13 +7,22 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, Kind, Result};
 use crate::gate::report::PointerRow;
-use crate::gate::{Decision, GateReport};
-use crate::github::comment::{self, MARKER};
+use crate::gate::{Decision, GateReport, markdown};
 use crate::github::{Api, Event, Subject};
 use crate::limits;
 
 /// The check run's name, which branch rules can require.
 pub const CHECK: &str = "seatrial evidence";
+
+/// The first line of our comment, by which it is found again.
+pub const MARKER: &str = "<!-- seatrial: evidence gate -->";
+
+/// The title of a check run: decision and reason.
+#[must_use]
+pub fn title(report: &GateReport) -> String {
+    let reason = report.reason.map(|reason| format!(": {}", reason.id())).unwrap_or_default();
+    format!("{}{reason}", report.decision.word())
+}
 
 /// What was told, and what could not be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -76,7 +85,7 @@ struct User {
 /// # Errors
 /// An internal error if the text cannot be written.
 pub async fn tell(api: &Api, event: &Event, report: &GateReport) -> Result<Told> {
-    let text = comment::write(report, limits::GITHUB_TEXT_BYTES - MARKER.len() - 1)?;
+    let text = markdown::write(report, limits::GITHUB_TEXT_BYTES - MARKER.len() - 1)?;
     let annotations = annotations(report);
     let mut told = Told::default();
     match event.change() {
@@ -91,8 +100,9 @@ pub async fn tell(api: &Api, event: &Event, report: &GateReport) -> Result<Told>
     }
     // The merge queue has no reader.
     if let Subject::PullRequest(pull) = &event.subject {
-        match one_comment(api, event, pull.number, &format!("{MARKER}\n{text}")).await {
-            Ok(()) => told.done.push("comment".to_owned()),
+        match one_comment(api, event, pull.number, &format!("{MARKER}\n{text}"), !report.is_idle()).await {
+            Ok(true) => told.done.push("comment".to_owned()),
+            Ok(false) => {}
             Err(error) => told.left_out.push(error.chain()),
         }
     }
@@ -110,8 +120,7 @@ fn conclusion(decision: Decision) -> &'static str {
 
 async fn check_run(api: &Api, event: &Event, head: &str, report: &GateReport, text: &str, annotations: &[Annotation]) -> Result<()> {
     let doing = format!("make the check run on {head} of {}", event.repository);
-    let output =
-        |annotations: &[Annotation]| -> Value { json!({"title": comment::title(report), "summary": text, "annotations": annotations}) };
+    let output = |annotations: &[Annotation]| -> Value { json!({"title": title(report), "summary": text, "annotations": annotations}) };
     let mut pieces = annotations.chunks(limits::GITHUB_ANNOTATIONS);
     let first = pieces.next().unwrap_or_default();
     let body = json!({
@@ -126,27 +135,32 @@ async fn check_run(api: &Api, event: &Event, head: &str, report: &GateReport, te
     Ok(())
 }
 
-/// Writes our comment: the one that is there, else a new one; further ones of ours are removed.
-async fn one_comment(api: &Api, event: &Event, number: u64, body: &str) -> Result<()> {
+/// Writes our comment: the one that is there, else a new one if there is something to say; further ones of ours are removed. True if there is one.
+async fn one_comment(api: &Api, event: &Event, number: u64, body: &str, anything: bool) -> Result<bool> {
     let repository = &event.repository;
     let doing = format!("write the comment of pull request {number} of {repository}");
     let body = json!({"body": body});
     let list = format!("/repos/{repository}/issues/{number}/comments");
     let mut ours = ours(api.list(&doing, &list).await?);
+    if ours.is_empty() && !anything {
+        return Ok(false);
+    }
     if ours.is_empty() {
         match api.create::<Made>(&doing, &list, &body).await {
             // Only GitHub knows whether it took this one: looked at once more, it is not made twice.
             Err(error) if error.kind() == Kind::Unavailable => ours = self::ours(api.list(&doing, &list).await?),
-            made => return made.map(drop),
+            made => return made.map(|_| true),
         }
     }
     let at = |id: u64| format!("/repos/{repository}/issues/comments/{id}");
-    let Some((first, others)) = ours.split_first() else { return api.create::<Made>(&doing, &list, &body).await.map(drop) };
+    let Some((first, others)) = ours.split_first() else {
+        return api.create::<Made>(&doing, &list, &body).await.map(|_| true);
+    };
     let _: Made = api.patch(&doing, &at(*first), &body).await?;
     for other in others {
         api.delete(&doing, &at(*other)).await?;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Our comments among all: those with our mark by somebody who may write here. Anybody can copy the mark.

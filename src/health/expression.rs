@@ -1,20 +1,17 @@
 //! JMESPath expressions of assertion trees: checked when a file is loaded, so that evaluation can only fail over data.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::LazyLock;
 
 use jpx_core::ast::Ast;
 use jpx_core::interpreter::interpret;
-use jpx_core::{Context, ErrorReason, JmespathError, Runtime, RuntimeError};
+use jpx_core::{Context, ErrorReason, JmespathError, RuntimeError};
 use serde_json::Value;
 
 use crate::error::nearest;
+use crate::health::functions::{REFUSED, RUNTIME};
 use crate::limits;
 
-/// The functions of the JMESPath specification; `<`, `>` and their like compare numbers only, as chainsaw has it.
-static RUNTIME: LazyLock<Runtime> = LazyLock::new(Runtime::strict);
-
-/// Names that chainsaw binds by itself; here nothing stands behind them.
+/// Names that chainsaw binds by itself, and seatrial only in part.
 const CHAINSAW_BINDINGS: &[&str] = &["client", "cluster", "config", "namespace", "operation", "step", "test", "values"];
 
 /// Functions that iterate over an array.
@@ -30,6 +27,8 @@ pub(super) struct Expression {
     ast: Ast,
     /// Sides of comparisons that are plain paths, for messages.
     operands: Vec<(String, Ast)>,
+    /// The bindings that it refers to; only these are handed to it.
+    uses: BTreeSet<String>,
 }
 
 impl Expression {
@@ -45,31 +44,36 @@ impl Expression {
             return Err(format!("`{text}`: a doubled backslash is one or two characters, depending on the dialect of JMESPath"));
         }
         let ast = jpx_core::parse(text).map_err(|error| format!("`{text}` is not a JMESPath expression: {}", reason(&error)))?;
-        let mut operands = Vec::new();
-        Survey { text, operands: &mut operands }.visit(&ast, known, 0)?;
-        Ok(Self { text: text.to_owned(), ast, operands })
+        let (mut operands, mut uses) = (Vec::new(), BTreeSet::new());
+        Survey { text, operands: &mut operands, uses: &mut uses }.visit(&ast, known, 0)?;
+        if copies(&ast, &mut BTreeMap::new()) > limits::EXPRESSION_COPIES {
+            return Err(format!("`{text}` may copy what it is about more than {} times", limits::EXPRESSION_COPIES));
+        }
+        Ok(Self { text: text.to_owned(), ast, operands, uses })
     }
 
     /// Evaluates it on a value.
     ///
     /// The error says why it has no value there, in a fragment.
     pub(super) fn evaluate(&self, value: &Value, bindings: &Bindings) -> Result<Value, String> {
-        run(&self.text, &self.ast, value, bindings).map_err(|error| reason(&error))
+        self.run(&self.ast, value, bindings).map_err(|error| reason(&error))
     }
 
     /// The plain paths that it compares, with their values: the reason for a `false`.
     pub(super) fn operands(&self, value: &Value, bindings: &Bindings) -> Vec<(String, Value)> {
-        let evaluated = self.operands.iter().map(|(path, ast)| Some((path.clone(), run(&self.text, ast, value, bindings).ok()?)));
+        let evaluated = self.operands.iter().map(|(path, ast)| Some((path.clone(), self.run(ast, value, bindings).ok()?)));
         evaluated.flatten().collect()
     }
-}
 
-fn run(text: &str, ast: &Ast, value: &Value, bindings: &Bindings) -> Result<Value, JmespathError> {
-    let mut context = Context::new(text, &RUNTIME);
-    if !bindings.is_empty() {
-        context.push_scope(bindings.iter().map(|(name, value)| (name.clone(), value.clone())).collect::<HashMap<_, _>>());
+    fn run(&self, ast: &Ast, value: &Value, bindings: &Bindings) -> Result<Value, JmespathError> {
+        let mut context = Context::new(&self.text, &RUNTIME);
+        let used = bindings.iter().filter(|(name, _)| self.uses.contains(*name));
+        let scope: HashMap<String, Value> = used.map(|(name, value)| (name.clone(), value.clone())).collect();
+        if !scope.is_empty() {
+            context.push_scope(scope);
+        }
+        interpret(value, ast, &mut context)
     }
-    interpret(value, ast, &mut context)
 }
 
 /// The library's reason without the quoted expression and without its category.
@@ -94,6 +98,7 @@ fn lower_first(text: &str) -> String {
 struct Survey<'a> {
     text: &'a str,
     operands: &'a mut Vec<(String, Ast)>,
+    uses: &'a mut BTreeSet<String>,
 }
 
 impl Survey<'_> {
@@ -130,7 +135,10 @@ impl Survey<'_> {
                 callable(name, args)?;
                 self.all(args, known, inner)
             }
-            Ast::VariableRef { name, .. } => bound(name, known),
+            Ast::VariableRef { name, .. } => {
+                self.uses.insert(name.clone());
+                bound(name, known)
+            }
             Ast::Let { bindings, expr, .. } => {
                 let mut known = known.clone();
                 for (name, value) in bindings {
@@ -150,7 +158,38 @@ impl Survey<'_> {
     }
 
     fn elsewhere(&mut self, node: &Ast, known: &BTreeSet<String>, iterations: usize) -> Result<(), String> {
-        Survey { text: self.text, operands: &mut Vec::new() }.visit(node, known, iterations)
+        Survey { text: self.text, operands: &mut Vec::new(), uses: self.uses }.visit(node, known, iterations)
+    }
+}
+
+/// How many times a value may be in what comes of an expression on it, at most: `[@, @] | [@, @]` holds it four times, and so on.
+fn copies(node: &Ast, variables: &mut BTreeMap<String, usize>) -> usize {
+    let mut product = |nodes: &[&Ast]| nodes.iter().fold(1_usize, |all, node| all.saturating_mul(copies(node, variables)));
+    match node {
+        Ast::Subexpr { lhs, rhs, .. } | Ast::Projection { lhs, rhs, .. } => product(&[lhs, rhs]),
+        Ast::Condition { predicate, then, .. } => product(&[predicate, then]),
+        Ast::Comparison { lhs, rhs, .. } | Ast::And { lhs, rhs, .. } | Ast::Or { lhs, rhs, .. } => {
+            copies(lhs, variables).max(copies(rhs, variables))
+        }
+        Ast::Not { node, .. } | Ast::Flatten { node, .. } | Ast::ObjectValues { node, .. } => copies(node, variables),
+        Ast::Expref { ast, .. } => copies(ast, variables),
+        Ast::MultiList { elements, .. } => elements.iter().fold(0_usize, |all, node| all.saturating_add(copies(node, variables))),
+        Ast::MultiHash { elements, .. } => elements.iter().fold(0_usize, |all, pair| all.saturating_add(copies(&pair.value, variables))),
+        // An expression that is given is run on each element of the list.
+        Ast::Function { args, .. } if args.iter().any(|arg| matches!(arg, Ast::Expref { .. })) => product(&args.iter().collect::<Vec<_>>()),
+        Ast::Function { args, .. } => args.iter().fold(0_usize, |all, node| all.saturating_add(copies(node, variables))).max(1),
+        Ast::Let { bindings, expr, .. } => {
+            let outer = variables.clone();
+            for (name, value) in bindings {
+                let held = copies(value, variables);
+                variables.insert(name.clone(), held);
+            }
+            let all = copies(expr, variables);
+            *variables = outer;
+            all
+        }
+        Ast::VariableRef { name, .. } => variables.get(name).copied().unwrap_or(1),
+        Ast::Slice { .. } | Ast::Identity { .. } | Ast::Field { .. } | Ast::Index { .. } | Ast::Literal { .. } => 1,
     }
 }
 
@@ -170,7 +209,7 @@ fn bound(name: &str, known: &BTreeSet<String>) -> Result<(), String> {
     }
     if CHAINSAW_BINDINGS.contains(&name) {
         return Err(format!(
-            "`${name}` is bound by chainsaw when it runs a test; seatrial binds only what the assertion tree itself binds"
+            "`${name}` is bound by chainsaw when it runs a test; seatrial binds `$values`, and `$namespace` where the test names one"
         ));
     }
     let guess = nearest(name, known.iter().map(String::as_str)).map(|near| format!("; did you mean `${near}`?"));
@@ -179,6 +218,9 @@ fn bound(name: &str, known: &BTreeSet<String>) -> Result<(), String> {
 
 /// Refuses a function that there is not, or a wrong number of arguments, by calling it with nothing.
 fn callable(name: &str, args: &[Ast]) -> Result<(), String> {
+    if let Some((_, reason)) = REFUSED.iter().find(|(refused, _)| *refused == name) {
+        return Err(format!("seatrial does not run `{name}()`: {reason}"));
+    }
     let Some(function) = RUNTIME.get_function(name) else {
         let guess = nearest(name, RUNTIME.function_names()).map(|near| format!("; did you mean `{near}`?"));
         return Err(format!("`{name}()` is not a function that seatrial runs{}", guess.unwrap_or_default()));
@@ -246,6 +288,9 @@ mod tests {
             ("$.a", "is not a JMESPath expression"),
             (r"a == 'x\\y'", "a doubled backslash"),
             ("a[*].b[*].c[*].d[*].e[*]", "nests more than 4 iterations"),
+            ("env('HOME')", "seatrial does not run `env()`: a health test must not read the environment"),
+            ("[@,@]|[@,@]|[@,@]|[@,@]|[@,@]|[@,@]|[@,@]", "may copy what it is about more than 64 times"),
+            ("let $x = [@,@,@,@,@,@,@,@,@] in [$x,$x,$x,$x,$x,$x,$x,$x]", "may copy what it is about more than 64 times"),
             (&long, "the limit is"),
         ] {
             let error = compile(text).expect_err(text);

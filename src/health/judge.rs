@@ -3,13 +3,16 @@
 use serde_json::{Map, Value, json};
 
 use crate::health::tree::quote;
-use crate::health::{Findings, Operation, Why};
+use crate::health::{Findings, Operation, Violation, Why};
+use crate::limits;
 
 /// Something that keeps an operation from holding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Problem {
     /// The object and what is wrong with it.
     pub(super) message: String,
+    /// The same without the object, for a message that has named it.
+    pub(super) short: Option<String>,
     /// True if the cluster was seen to be wrong; false if it could not be told.
     pub(super) seen: bool,
 }
@@ -25,12 +28,30 @@ pub(super) struct Look {
     pub(super) subjects: Vec<String>,
     /// What is wrong; empty if the operation holds.
     pub(super) problems: Vec<Problem>,
+    /// Every mismatch of every object that was compared: object, path, expected, actual.
+    pub(super) mismatches: Vec<Value>,
 }
 
 impl Look {
     /// True if the operation holds.
     pub(super) fn holds(&self) -> bool {
         self.problems.is_empty()
+    }
+
+    /// What is wrong in one line: what was seen first, the object named once.
+    pub(super) fn told(&self) -> Option<(String, bool)> {
+        let (seen, unclear): (Vec<_>, Vec<_>) = self.problems.iter().partition(|problem| problem.seen);
+        let ordered: Vec<&Problem> = seen.into_iter().chain(unclear).collect();
+        let (first, others) = ordered.split_first()?;
+        let mut message = first.message.clone();
+        for problem in others.iter().take(limits::MISMATCHES_TOLD - 1) {
+            message.push_str("; ");
+            message.push_str(problem.short.as_ref().filter(|_| first.short.is_some()).unwrap_or(&problem.message));
+        }
+        if ordered.len() > limits::MISMATCHES_TOLD {
+            message.push_str(&format!("; and {} more", ordered.len() - limits::MISMATCHES_TOLD));
+        }
+        Some((message, first.seen))
     }
 }
 
@@ -41,8 +62,21 @@ pub(super) fn judge(operation: &Operation, objects: &[&Value]) -> Look {
     // The order that the API server happens to send must not show in a report.
     looked.sort_by(|a, b| a.0.cmp(&b.0));
     let mut look = if operation.negative { none_matches(operation, &looked) } else { one_satisfies(operation, &looked) };
+    if !look.holds() && !operation.negative {
+        let each = looked.iter().flat_map(|(name, findings)| findings.violations.iter().map(move |violation| mismatch(name, violation)));
+        look.mismatches = each.take(limits::VIOLATIONS).collect();
+    }
     look.subjects = looked.into_iter().map(|(name, _)| name).collect();
     look
+}
+
+fn mismatch(object: &str, violation: &Violation) -> Value {
+    let mut entry = json!({"object": object, "path": violation.path, "message": violation.message});
+    if let (Some(expected), Some(actual)) = (&violation.expected, &violation.actual) {
+        entry["expected"] = expected.clone();
+        entry["actual"] = actual.clone();
+    }
+    entry
 }
 
 /// `assert`: there is an object, and at least one satisfies the tree.
@@ -54,13 +88,17 @@ fn one_satisfies(operation: &Operation, looked: &[(String, Findings)]) -> Look {
         } else {
             format!("no {}", operation.selector)
         };
-        return Look { total: 1, problems: vec![Problem { message: what, seen: true }], ..Look::default() };
+        return Look { total: 1, problems: vec![Problem { message: what, short: None, seen: true }], ..Look::default() };
     };
     // That there is an object is a statement too.
     let mut look = Look { passed: nearest.passed + 1, total: nearest.total + 1, ..Look::default() };
     if !nearest.satisfied() {
         let among = if looked.len() > 1 { format!(" (the nearest of {})", looked.len()) } else { String::new() };
-        let problem = |violation| Problem { message: format!("{name}{among}: {violation}"), seen: !nearest.has(Why::Unseen) };
+        let problem = |violation: &Violation| Problem {
+            message: format!("{name}{among}: {violation}"),
+            short: Some(violation.to_string()),
+            seen: !nearest.has(Why::Unseen),
+        };
         look.problems = nearest.violations.iter().map(problem).collect();
     }
     look
@@ -72,8 +110,8 @@ fn none_matches(operation: &Operation, looked: &[(String, Findings)]) -> Look {
     for (name, findings) in looked {
         let unclear = findings.violations.iter().find(|violation| matches!(violation.why, Why::Incomparable | Why::Unseen));
         if let Some(violation) = unclear {
-            look.problems
-                .push(Problem { message: format!("{name}: cannot tell whether it is as it must not be: {violation}"), seen: false });
+            let message = format!("{name}: cannot tell whether it is as it must not be: {violation}");
+            look.problems.push(Problem { message, short: None, seen: false });
         } else if findings.has(Why::Different) {
             look.passed += 1;
         } else {
@@ -82,7 +120,7 @@ fn none_matches(operation: &Operation, looked: &[(String, Findings)]) -> Look {
             } else {
                 format!("is as it must not be: {}", operation.unwanted)
             };
-            look.problems.push(Problem { message: format!("{name} {what}"), seen: true });
+            look.problems.push(Problem { message: format!("{name} {what}"), short: None, seen: true });
         }
     }
     look
@@ -122,7 +160,7 @@ mod tests {
         };
         let compiled = Tree::compile(tree).expect("compiles");
         let unwanted = tree.as_object().map(in_words).unwrap_or_default();
-        Operation { negative, selector, tree: compiled, unwanted, limit: Duration::from_secs(1), place: "x.yaml:1".to_owned() }
+        Operation { negative, selector, tree: compiled, unwanted, limit: Duration::from_secs(1), place: "x.yaml:1".to_owned(), step: 0 }
     }
 
     fn pod(name: &str, phase: &str) -> Value {
@@ -162,6 +200,22 @@ mod tests {
         assert!(matches!(&incomparable[..], [(message, false)] if message.contains("cannot tell")), "{incomparable:?}");
         let empty = problems(true, &json!({"status": {"~.list": {"x": 1}}}), &[pod("p", "Running")]);
         assert!(matches!(&empty[..], [(message, true)] if message.contains("is as it must not be")), "{empty:?}");
+    }
+
+    #[test]
+    fn every_mismatch_of_every_object_is_told_with_path_expected_and_actual() {
+        let tree = json!({"status": {"phase": "Running", "list": [1], "more": true}});
+        let look = judge(&operation(false, &tree), &[&pod("p", "Pending"), &pod("q", "Running")]);
+        let (told, seen) = look.told().expect("it does not hold");
+        assert!(seen);
+        assert_eq!(
+            told,
+            "pod a/q (the nearest of 2): status.list: expected 1 elements, got 0; status.more: expected true, but there is no such field"
+        );
+        assert_eq!(look.mismatches.len(), 5);
+        let phase = json!({"object": "pod a/p", "path": "status.phase", "expected": "Running", "actual": "Pending",
+            "message": "expected \"Running\", got \"Pending\""});
+        assert!(look.mismatches.contains(&phase), "{:?}", look.mismatches);
     }
 
     #[test]

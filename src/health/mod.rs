@@ -1,11 +1,17 @@
 //! Health tests: chainsaw Test files, run natively.
 //!
-//! `file` reads them, `tree` (with `syntax` and `expression`) compares objects, `judge` decides on what was read, `run` waits.
+//! `file` (with `schema`, `bindings` and `identity`) reads them, `tree` (with `syntax`, `expression` and `functions`) compares objects,
+//! `judge` decides on what was read, `run` waits, `diagnose` keeps what explains a verdict.
 
+mod bindings;
+mod diagnose;
 mod expression;
 mod file;
+mod functions;
+mod identity;
 mod judge;
 mod run;
+mod schema;
 mod syntax;
 mod tree;
 
@@ -16,13 +22,15 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::error::Result;
-pub use file::load;
+use crate::error::{Error, Kind, Result};
+use crate::limits;
+pub use diagnose::Diagnostic;
+pub use file::{Beside, load};
 pub use run::run;
 pub use tree::{Findings, Tree, Violation, Why};
 
 /// The version of the verdict logic of health tests.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// A chainsaw Test.
 #[derive(Clone, Debug)]
@@ -33,6 +41,8 @@ pub struct Test {
     pub description: String,
     /// What it looks at, in the order of the file.
     pub operations: Vec<Operation>,
+    /// What explains a verdict.
+    pub diagnostics: Vec<Diagnostic>,
 }
 
 impl Test {
@@ -45,14 +55,21 @@ impl Test {
     /// The longest that it may take: all operations wait to their end.
     #[must_use]
     pub fn worst_case(&self) -> Duration {
-        self.operations.iter().map(|operation| operation.limit).sum()
+        let looks: Duration = self.operations.iter().map(|operation| operation.limit).sum();
+        looks + limits::HEALTH_DIAGNOSTIC * u32::try_from(self.diagnostics.len()).unwrap_or(u32::MAX)
+    }
+
+    /// True if it may read logs of containers.
+    #[must_use]
+    pub fn reads_logs(&self) -> bool {
+        self.diagnostics.iter().any(|diagnostic| matches!(diagnostic.what, diagnose::What::Logs { .. }))
     }
 
     /// `apiVersion` and `kind` of what it reads; it lists and watches these.
     #[must_use]
     pub fn reads(&self) -> BTreeSet<(String, String)> {
         let kind = |operation: &Operation| (operation.selector.api_version.clone(), operation.selector.kind.clone());
-        self.operations.iter().map(kind).collect()
+        self.operations.iter().map(kind).chain(self.diagnostics.iter().flat_map(Diagnostic::reads)).collect()
     }
 }
 
@@ -71,6 +88,8 @@ pub struct Operation {
     pub limit: Duration,
     /// File and line.
     pub place: String,
+    /// The number of its step, from 0.
+    pub step: usize,
 }
 
 /// Which objects an operation looks at.
@@ -128,4 +147,21 @@ pub trait Objects: Sync {
         limit: Duration,
         look: &mut (dyn FnMut(&[&Value]) -> bool + Send),
     ) -> impl Future<Output = Result<bool>> + Send;
+
+    /// What a container of a pod has written, up to `bytes`; for diagnostics.
+    ///
+    /// # Errors
+    /// As reading does; also where there are no logs to be had.
+    fn log(&self, pod: &Value, container: &str, bytes: u64) -> impl Future<Output = Result<String>> + Send {
+        let _ = (pod, container, bytes);
+        async { Err(Error::new(Kind::NotFound, "there are no logs here")) }
+    }
+}
+
+/// Refuses the first part of a file that seatrial does not run.
+fn refuse(file: &str, within: &str, parts: &[(&str, &schema::Elsewhere)]) -> Result<()> {
+    let Some((name, part)) = parts.iter().find_map(|(name, part)| part.as_ref().map(|part| (name, part))) else { return Ok(()) };
+    let line = part.referenced.line();
+    let error = Error::usage(format!("{file}:{line}: `{name}` in {within}: seatrial does not run this part of chainsaw's language"));
+    Err(error.hint("seatrial runs `assert` and `error` on resources; run other tests with chainsaw"))
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, Kind, Result};
 use crate::health::judge::{Look, Problem, judge};
-use crate::health::{Objects, Operation, Scope, Selector, Test};
+use crate::health::{Objects, Operation, Scope, Selector, Test, diagnose};
 use crate::results::{ErrorReason, Outcome, Verdict};
 
 /// What is known after some operations.
@@ -30,7 +30,9 @@ impl Sum {
 /// Once an operation has failed, the later ones look only once: the verdict stands, and they only complete the picture.
 pub async fn run<O: Objects>(test: &Test, objects: &O, waiting: &(dyn Fn(&str) + Sync)) -> Outcome {
     let mut sum = Sum::default();
+    let mut failed = Vec::new();
     for operation in &test.operations {
+        let before = sum.wrong.len();
         match observe(operation, objects, sum.failed(), waiting).await {
             Ok(look) => add(&mut sum, operation, look),
             Err(error) if error.kind() == Kind::Interrupted => return error.into(),
@@ -39,8 +41,14 @@ pub async fn run<O: Objects>(test: &Test, objects: &O, waiting: &(dyn Fn(&str) +
                 sum.wrong.push(error.context(format!("{} ({})", operation.selector, operation.place)).into());
             }
         }
+        if sum.wrong.len() > before {
+            failed.push(operation.step);
+        }
     }
-    conclude(sum)
+    let mut outcome = conclude(sum);
+    // While the objects still are as they were judged.
+    outcome.artifacts.extend(diagnose::run(&test.diagnostics, &failed, objects).await);
+    outcome
 }
 
 /// Looks until the operation holds, or its time is over, or once.
@@ -52,7 +60,7 @@ async fn observe<O: Objects>(operation: &Operation, objects: &O, once: bool, wai
             return Err(Error::new(Kind::NotFound, message).hint("an `error` on a kind that is not served shows nothing"));
         }
         let message = format!("{}: {message}: is its CustomResourceDefinition installed?", operation.selector);
-        return Ok(Look { total: 1, problems: vec![Problem { message, seen: true }], ..Look::default() });
+        return Ok(Look { total: 1, problems: vec![Problem { message, short: None, seen: true }], ..Look::default() });
     };
     let mut selector = operation.selector.clone();
     match scope {
@@ -87,15 +95,15 @@ async fn observe<O: Objects>(operation: &Operation, objects: &O, once: bool, wai
 fn add(sum: &mut Sum, operation: &Operation, look: Look) {
     sum.passed += look.passed;
     sum.total += look.total;
+    let told = look.told();
     sum.subjects.extend(look.subjects);
-    let Some(first) = look.problems.iter().find(|problem| problem.seen).or(look.problems.first()) else { return };
-    let more = if look.problems.len() > 1 { format!(" (and {} more)", look.problems.len() - 1) } else { String::new() };
-    let message = format!("{}{more}", first.message);
-    let outcome = if first.seen { Outcome::fail(message) } else { Outcome::error(ErrorReason::Harness, message) };
+    let Some((message, seen)) = told else { return };
+    let outcome = if seen { Outcome::fail(message) } else { Outcome::error(ErrorReason::Harness, message) };
     let command = kubectl(&operation.selector);
-    let messages: Vec<Value> = look.problems.iter().map(|problem| json!(problem.message)).collect();
+    let messages = look.problems.iter().map(|problem| json!({"message": problem.message}));
+    let mismatches: Vec<Value> = if look.mismatches.is_empty() { messages.collect() } else { look.mismatches };
     let name = format!("{} by {}", operation.selector, operation.place);
-    sum.wrong.push(outcome.fix(format!("look at it: {command}")).artifact(&name, Some(&command), Value::Array(messages)));
+    sum.wrong.push(outcome.fix(format!("look at it: {command}")).artifact(&name, Some(&command), Value::Array(mismatches)));
 }
 
 /// The verdict: what was seen to be wrong comes first, then what could not be told.

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use super::*;
-use crate::health::load;
+use crate::health::{Beside, load};
 use crate::results::NotRunReason;
 
 /// States of a cluster, one after the other; a watch ends after the last one.
@@ -42,6 +42,10 @@ impl Objects for Memory {
                     && selector.name.as_ref().is_none_or(|name| text(object, "/metadata/name").as_ref() == Some(name))
                     && selector.labels.iter().all(|(key, value)| object["metadata"]["labels"][key] == json!(value))
             };
+            if selector.kind == "Event" {
+                let events: Vec<&Value> = objects.iter().filter(|object| object["kind"] == "Event").collect();
+                return Ok(look(&events));
+            }
             if look(&objects.iter().filter(selected).collect::<Vec<_>>()) {
                 return Ok(true);
             }
@@ -51,6 +55,10 @@ impl Objects for Memory {
             }
             states.pop_front();
         }
+    }
+
+    async fn log(&self, pod: &Value, container: &str, _: u64) -> Result<String> {
+        Ok(format!("first\n{} of {container}\nlast\n", pod["metadata"]["name"]))
     }
 }
 
@@ -79,8 +87,13 @@ fn pod(name: &str, phase: &str) -> Value {
     json!({"kind": "Pod", "metadata": {"name": name, "namespace": "a", "labels": {"app": "d"}}, "status": {"phase": phase}})
 }
 
+fn load_alone(text: &str) -> Vec<Test> {
+    let beside = Beside { read: &|_| Err(Error::usage("no file")), values: &serde_json::Map::new() };
+    load("x.yaml", text, &beside).expect("the test is read")
+}
+
 fn outcome_of(text: &str, memory: &Memory) -> Outcome {
-    let tests = load("x.yaml", text, &|_| Err(Error::usage("no file"))).expect("the test is read");
+    let tests = load_alone(text);
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     runtime.block_on(run(&tests[0], memory, &|_| {}))
 }
@@ -128,7 +141,7 @@ fn it_waits_until_the_cluster_has_settled() {
 
 #[test]
 fn what_is_waited_for_is_said_once_each_time_that_it_changes() {
-    let tests = load("x.yaml", TEST, &|_| Err(Error::usage("no file"))).expect("the test is read");
+    let tests = load_alone(TEST);
     let heard = Mutex::new(Vec::new());
     let memory = Memory::of([vec![], vec![], vec![daemon_set(1, 2)], vec![daemon_set(2, 2)]]);
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
@@ -193,4 +206,37 @@ fn a_cluster_scoped_kind_is_not_looked_for_in_the_namespace_of_the_test() {
 fn an_error_that_saw_nothing_counts_for_nothing() {
     let outcome = outcome([vec![daemon_set(2, 2)]]);
     assert_eq!((outcome.verdict, outcome.assertions.total), (Verdict::Pass, 2));
+}
+
+#[test]
+fn what_explains_a_failure_is_kept_and_changes_no_verdict() {
+    let diagnostics = "
+    catch:
+    - describe: {apiVersion: apps/v1, kind: DaemonSet, name: d}
+    - podLogs: {selector: app=d, tail: 2}
+    - get: {apiVersion: example.com/v1, kind: Gone, name: x}
+    finally:
+    - events: {}
+    - get: {apiVersion: v1, kind: Pod, selector: app=d}
+";
+    let text = format!("{}{}", TEST.trim_end(), diagnostics);
+    let mut ready = pod("p", "Running");
+    ready["spec"] = json!({"containers": [{"name": "c"}]});
+    ready["metadata"]["managedFields"] = json!([{"manager": "x"}]);
+    let event = json!({"kind": "Event", "metadata": {"namespace": "a"}, "involvedObject": {"kind": "DaemonSet", "name": "d"}, "reason": "FailedCreate"});
+    let named = |outcome: &Outcome| -> Vec<String> { outcome.artifacts.iter().map(|artifact| artifact.name.clone()).collect() };
+
+    let healthy = outcome_of(&text, &Memory::of([vec![daemon_set(1, 1), ready.clone(), event.clone()]]));
+    assert_eq!(healthy.verdict, Verdict::Pass, "{}", healthy.message);
+    assert_eq!(named(&healthy), ["events of event in namespace a by x.yaml:21", "objects of pod in namespace a with app=d by x.yaml:22"]);
+    assert_eq!(healthy.artifacts[1].data[0]["metadata"].get("managedFields"), None);
+
+    let broken = outcome_of(&text, &Memory::of([vec![daemon_set(0, 1), ready, event]]));
+    assert_eq!(broken.verdict, Verdict::Fail);
+    let of = |start: &str| broken.artifacts.iter().find(|artifact| artifact.name.starts_with(start)).unwrap_or_else(|| panic!("{start}"));
+    let described = of("description of daemonset a/d");
+    assert_eq!(described.data[0]["events"][0]["reason"], "FailedCreate");
+    assert_eq!(described.command.as_deref(), Some("kubectl describe daemonset d -n a"));
+    assert_eq!(of("logs of pod").data[0]["lines"], json!(["\"p\" of c", "last"]));
+    assert!(of("objects of gone a/x").data["error"].as_str().is_some_and(|error| error.contains("no such kind")));
 }

@@ -6,16 +6,17 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::health::expression::{Bindings, Expression};
 use crate::health::syntax::{self, Body};
 use crate::limits;
 
-/// A compiled assertion tree.
+/// A compiled assertion tree, with the bindings that it was compiled with.
 #[derive(Clone, Debug)]
-pub struct Tree(Node);
+pub struct Tree(Node, Arc<Bindings>);
 
 #[derive(Clone, Debug)]
 enum Node {
@@ -63,6 +64,10 @@ pub struct Violation {
     pub why: Why,
     /// What is wrong, e.g. `expected 1, got 0`.
     pub message: String,
+    /// What it must be, where that is a value.
+    pub expected: Option<Value>,
+    /// What it is, where there is something.
+    pub actual: Option<Value>,
 }
 
 impl fmt::Display for Violation {
@@ -104,7 +109,15 @@ impl Findings {
     fn miss(&mut self, path: &str, why: Why, message: impl Into<String>) {
         self.total += 1;
         if self.violations.len() < limits::VIOLATIONS || !self.has(why) {
-            self.violations.push(Violation { path: path.to_owned(), why, message: message.into() });
+            self.violations.push(Violation { path: path.to_owned(), why, message: message.into(), expected: None, actual: None });
+        }
+    }
+
+    fn differ(&mut self, path: &str, why: Why, message: impl Into<String>, expected: &Value, actual: &Value) {
+        let before = self.violations.len();
+        self.miss(path, why, message);
+        if let Some(violation) = self.violations.get_mut(before) {
+            (violation.expected, violation.actual) = (Some(expected.clone()), Some(actual.clone()));
         }
     }
 }
@@ -115,7 +128,16 @@ impl Tree {
     /// # Errors
     /// A fragment such as `status.(lenght(@)): …`: an expression that is not one, an unknown function or binding, unsupported notation.
     pub fn compile(tree: &Value) -> Result<Self, String> {
-        compile(tree, "", &BTreeSet::new()).map(Self)
+        Self::compile_with(tree, Arc::default())
+    }
+
+    /// Compiles a tree whose expressions may use these bindings.
+    ///
+    /// # Errors
+    /// As [`Tree::compile`].
+    pub(super) fn compile_with(tree: &Value, bindings: Arc<Bindings>) -> Result<Self, String> {
+        let known = bindings.keys().cloned().collect();
+        Ok(Self(compile(tree, "", &known)?, bindings))
     }
 
     /// True if the tree asserts nothing but that there is an object.
@@ -128,7 +150,7 @@ impl Tree {
     #[must_use]
     pub fn check(&self, value: &Value) -> Findings {
         let mut findings = Findings::default();
-        check(&self.0, value, "", &Bindings::new(), &mut findings);
+        check(&self.0, value, "", &self.1, &mut findings);
         findings
     }
 }
@@ -293,13 +315,13 @@ fn expected(node: &Node) -> String {
 fn compare(expected: &Value, actual: &Value, path: &str, findings: &mut Findings) {
     match matches(expected, actual) {
         Some(true) => findings.hold(),
-        Some(false) => findings.miss(path, Why::Different, format!("expected {}, got {}", quote(expected), quote(actual))),
+        Some(false) => {
+            let message = format!("expected {}, got {}", quote(expected), quote(actual));
+            findings.differ(path, Why::Different, message, expected, actual);
+        }
         None => {
-            findings.miss(
-                path,
-                Why::Incomparable,
-                format!("expected {}, which cannot be compared with {}", typed(expected), typed(actual)),
-            );
+            let message = format!("expected {}, which cannot be compared with {}", typed(expected), typed(actual));
+            findings.differ(path, Why::Incomparable, message, expected, actual);
         }
     }
 }
@@ -359,18 +381,6 @@ fn typed(value: &Value) -> String {
         Value::Object(_) => "map",
     };
     format!("the {kind} {}", quote(value))
-}
-
-/// Removes keys from a map, and the map's own key where nothing is left.
-pub(super) fn without(fields: &mut Map<String, Value>, parent: &str, keys: &[&str]) {
-    let Some(below) = fields.get_mut(parent).and_then(Value::as_object_mut) else { return };
-    let had = !below.is_empty();
-    keys.iter().for_each(|key| {
-        below.remove(*key);
-    });
-    if had && below.is_empty() {
-        fields.remove(parent);
-    }
 }
 
 #[cfg(test)]

@@ -57,6 +57,10 @@ pub(super) fn of(inputs: &Inputs, accesses: &[Access], dra: Option<&str>) -> Res
             ("", "pods") => ("v1", "Pod", probe.clone()),
             ("batch", "jobs") => ("batch/v1", "Job", json!({"backoffLimit": 0, "template": {"spec": probe}})),
             ("apps", "deployments") => ("apps/v1", "Deployment", deployment(&probe)),
+            ("autoscaling", "horizontalpodautoscalers") => {
+                let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": NAME});
+                ("autoscaling/v2", "HorizontalPodAutoscaler", json!({"scaleTargetRef": target, "maxReplicas": 2}))
+            }
             ("coordination.k8s.io", "leases") => {
                 ("coordination.k8s.io/v1", "Lease", json!({"holderIdentity": NAME, "leaseDurationSeconds": 1}))
             }

@@ -192,7 +192,20 @@ pub(super) fn resolved(text: &str, name: &str) -> Result<(Recipe, Vec<String>)> 
     let Content { components, constraints, expect, health, checks, thresholds, notes } = content;
     let vendor = vendor(&criteria).to_owned();
     let metadata = Metadata { name: criteria.name(), overlays: read.metadata.applied_overlays.unwrap_or_default() };
-    let spec = Spec { criteria, vendor, components, constraints, expect, health, checks, thresholds, intent: BTreeMap::new() };
+    let spec = Spec {
+        criteria,
+        vendor,
+        components,
+        constraints,
+        expect,
+        health,
+        checks,
+        thresholds,
+        gang_schedulers: Vec::new(),
+        controllers: Vec::new(),
+        autoscaling: None,
+        intent: BTreeMap::new(),
+    };
     Ok((Recipe { api_version: API_VERSION.to_owned(), kind: RecipeKind::Recipe, metadata, spec }, notes))
 }
 
@@ -285,7 +298,8 @@ impl Content {
                 self.expect.push(expected(name, resource)?);
             }
             if let Some(test) = read.health_check_asserts.filter(|text| !text.trim().is_empty()) {
-                self.health.push(HealthFile { file: format!("{}/healthCheckAsserts", read.name), digest: None, test: Some(test) });
+                let file = HealthFile::from(format!("{}/healthCheckAsserts", read.name).as_str());
+                self.health.push(HealthFile { test: Some(test), ..file });
             }
         }
         self.components.push(Component {

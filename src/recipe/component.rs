@@ -1,5 +1,7 @@
 //! Parts of a recipe: components, health files, thresholds.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
@@ -86,11 +88,22 @@ pub struct HealthFile {
     /// The tests themselves, where there is no such file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test: Option<String>,
+    /// What `$values` is in the tests; what a file of values says is filled in when the recipe is read.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub values: Map<String, Value>,
+    /// A file of values, relative to the recipe; `values` win over it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub values_from: Option<String>,
+    /// SHA-256 of the files that the tests refer to, by the path that they give; filled in when the recipe is read, and compared where it
+    /// is there already.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub resources: BTreeMap<String, Digest>,
 }
 
 impl From<&str> for HealthFile {
     fn from(file: &str) -> Self {
-        Self { file: file.to_owned(), digest: None, test: None }
+        let (file, values, resources) = (file.to_owned(), Map::new(), BTreeMap::new());
+        Self { file, digest: None, test: None, values, values_from: None, resources }
     }
 }
 
@@ -112,6 +125,14 @@ struct HealthMap {
     digest: Option<Digest>,
     /// The tests themselves, where there is no such file.
     test: Option<String>,
+    /// What `$values` is in the tests.
+    #[serde(default)]
+    values: Map<String, Value>,
+    /// A file of values, relative to the recipe; `values` win over it.
+    values_from: Option<String>,
+    /// SHA-256 of the files that the tests refer to, by the path that they give.
+    #[serde(default)]
+    resources: BTreeMap<String, Digest>,
 }
 
 struct HealthVisitor;
@@ -128,8 +149,8 @@ impl<'de> Visitor<'de> for HealthVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<HealthFile, A::Error> {
-        let HealthMap { file, digest, test } = HealthMap::deserialize(MapAccessDeserializer::new(map))?;
-        Ok(HealthFile { file, digest, test })
+        let HealthMap { file, digest, test, values, values_from, resources } = HealthMap::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(HealthFile { file, digest, test, values, values_from, resources })
     }
 }
 

@@ -1,5 +1,7 @@
 //! Reads recipe documents of every kind, checks them, and reads their health tests.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::{Component, Path};
 
 use serde::Deserialize;
@@ -187,6 +189,12 @@ fn check(recipe: &Recipe, name: &str) -> Result<()> {
             return wrong(format!("spec.thresholds: {} of {}", cause, printable(&threshold.id)));
         }
     }
+    if let Some(problem) = spec.controllers.iter().find_map(crate::recipe::Controller::problem) {
+        return wrong(format!("spec.controllers: {problem}"));
+    }
+    if let Some(problem) = spec.gang_schedulers.iter().find_map(crate::recipe::GangScheduler::problem) {
+        return wrong(format!("spec.gangSchedulers: {problem}"));
+    }
     for object in &spec.expect {
         if let Some(range) = &object.version
             && let Err(error) = semver::VersionReq::parse(range)
@@ -201,6 +209,9 @@ fn check(recipe: &Recipe, name: &str) -> Result<()> {
         if spec.pods > MOST_PODS || spec.gpus_per_pod > MOST_GPUS {
             return wrong(format!("spec.intent.{} wants more than {MOST_PODS} pods or {MOST_GPUS} GPUs per pod", intent.word()));
         }
+    }
+    if let Some(Err(problem)) = spec.autoscaling.as_ref().map(super::Autoscaling::check) {
+        return wrong(problem);
     }
     order(recipe).map_err(|error| error.context(name.to_owned())).map(|_| ())
 }
@@ -237,28 +248,34 @@ const MOST_PODS: u32 = 5000;
 const MOST_GPUS: u32 = 128;
 
 fn health_tests(health: &mut [HealthFile], origin: &Origin<'_>) -> Result<Vec<Test>> {
-    let none = |file: &str| -> Result<String> {
-        Err(Error::usage(format!("the health test refers to the file {file}")).hint("write the resource into the test"))
-    };
     let mut tests = Vec::new();
     for entry in health {
         let text = match &entry.test {
             Some(text) => text.clone(),
             None => health_file(&entry.file, origin)?,
         };
-        tests.extend(health::load(&entry.file, &text, &none)?);
-        let digest = Digest::of(text.as_bytes());
-        if let Some(wanted) = entry.digest.as_ref().filter(|wanted| **wanted != digest) {
-            let what = format!(
-                "{}: health file {} is {}, and the recipe wants {}",
-                origin.name,
-                printable(&entry.file),
-                digest.short(),
-                wanted.short()
-            );
-            return Err(Error::usage(what).hint("take the file that the recipe was made with, or leave `digest` out to take this one"));
+        same_digest(&mut entry.digest, &text, &entry.file, origin)?;
+        if let Some(path) = entry.values_from.take() {
+            // Merged here, so that the recipe's digest covers them.
+            let mut values: serde_json::Map<String, serde_json::Value> = yaml::from_str(&health_file(&path, origin)?, &path)?;
+            values.append(&mut entry.values);
+            entry.values = values;
         }
-        entry.digest = Some(digest);
+        let referred = RefCell::new(BTreeMap::new());
+        let read = |path: &str| {
+            // Beside the file of tests, which lies somewhere below the recipe.
+            let text = health_file(&Path::new(&entry.file).with_file_name(path).to_string_lossy(), origin)?;
+            referred.borrow_mut().insert(path.to_owned(), text.clone());
+            Ok(text)
+        };
+        tests.extend(health::load(&entry.file, &text, &health::Beside { read: &read, values: &entry.values })?);
+        let mut found = BTreeMap::new();
+        for (path, text) in referred.into_inner() {
+            let mut digest = entry.resources.get(&path).cloned();
+            same_digest(&mut digest, &text, &path, origin)?;
+            found.extend(digest.map(|digest| (path, digest)));
+        }
+        entry.resources = found;
     }
     let mut ids: Vec<&str> = tests.iter().map(|test| test.name.as_str()).collect();
     ids.sort_unstable();
@@ -266,6 +283,18 @@ fn health_tests(health: &mut [HealthFile], origin: &Origin<'_>) -> Result<Vec<Te
         return Err(Error::usage(format!("two health tests of the recipe have the name {}", twice[0])));
     }
     Ok(tests)
+}
+
+/// Fills in the digest of a file, or compares it with the one that the recipe has.
+fn same_digest(wanted: &mut Option<Digest>, text: &str, file: &str, origin: &Origin<'_>) -> Result<()> {
+    let digest = Digest::of(text.as_bytes());
+    if let Some(wanted) = wanted.as_ref().filter(|wanted| **wanted != digest) {
+        let (file, is, wanted) = (printable(file), digest.short(), wanted.short());
+        return Err(Error::usage(format!("{}: health file {file} is {is}, and the recipe wants {wanted}", origin.name))
+            .hint("take the file that the recipe was made with, or leave `digest` out to take this one"));
+    }
+    *wanted = Some(digest);
+    Ok(())
 }
 
 /// The text of a file by its path in the recipe data: that of one's own, else the shipped one.
@@ -370,6 +399,41 @@ mod tests {
         }
         let loaded = with("  components: [{name: a, dependencyRefs: [b]}, {name: b}, {name: 0}]").expect("reads");
         assert_eq!(order(&loaded.recipe).expect("an order"), ["0", "b", "a"]);
+    }
+
+    #[test]
+    fn values_and_files_of_a_health_test_are_read_beside_it_and_are_in_the_digest() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let write = |path: &str, text: &str| {
+            let path = folder.path().join(path);
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+            std::fs::write(path, text).expect("written");
+        };
+        let test = "apiVersion: chainsaw.kyverno.io/v1alpha1\nkind: Test\nmetadata: {name: mine}\nspec: {steps: [{try: [{assert: {file: parts/node.yaml}}]}]}\n";
+        write("tests/mine.yaml", test);
+        write("tests/parts/node.yaml", "{apiVersion: v1, kind: Node, metadata: {name: ($values.node)}, labels: {a: ($values.more)}}");
+        write("values.yaml", "{node: one, more: x}");
+        let read = |entry: &str| {
+            let spec =
+                format!("apiVersion: {API_VERSION}\nkind: Recipe\nmetadata: {{name: mine}}\nspec: {{vendor: nvidia, health: [{entry}]}}\n");
+            from_text(&spec, "r.yaml", Some(folder.path()))
+        };
+        let entry = "{file: tests/mine.yaml, valuesFrom: values.yaml, values: {node: two}}";
+        let first = read(entry).expect("reads");
+        assert_eq!(first.health[0].operations[0].selector.to_string(), "node two", "what the recipe says itself wins");
+        let written = serde_json::to_value(&first.recipe.spec.health[0]).expect("JSON");
+        assert_eq!(written["values"], serde_json::json!({"node": "two", "more": "x"}));
+        assert!(written["resources"]["parts/node.yaml"].is_string() && written.get("valuesFrom").is_none(), "{written:#}");
+        let digest = |entry: &str| read(entry).expect("reads").recipe.digest().expect("a digest");
+        let before = digest(entry);
+        write("values.yaml", "{node: one, more: y}");
+        let other_values = digest(entry);
+        write("tests/parts/node.yaml", "{apiVersion: v1, kind: Node}");
+        assert!(before != other_values && other_values != digest(entry), "each of them changes the digest");
+        let held = format!("{{file: tests/mine.yaml, resources: {{parts/node.yaml: \"{}\"}}}}", Digest::of(b"another"));
+        assert!(read(&held).expect_err("is refused").chain().contains("health file parts/node.yaml is"));
+        let outside = read("{file: tests/mine.yaml, valuesFrom: ../values.yaml}").expect_err("is refused");
+        assert!(outside.chain().contains("does not lie beside the recipe"), "{}", outside.chain());
     }
 
     #[test]

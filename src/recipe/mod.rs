@@ -3,9 +3,12 @@
 //! This file is the model of a resolved recipe. `overlay`, `catalog` and `resolve` make one out of parts, `load` reads it and checks it.
 
 mod aicr;
+pub mod autoscaling;
 pub mod catalog;
 pub mod component;
+pub mod controller;
 pub mod criteria;
+pub mod gang;
 pub mod infer;
 pub mod lint;
 pub mod load;
@@ -22,8 +25,11 @@ use serde::{Deserialize, Serialize};
 use crate::constraints::Constraint;
 use crate::digest::Digest;
 use crate::error::Result;
+pub use autoscaling::{Autoscaling, Load, MetricSource, ScaledPool, ScalingMetric};
 pub use component::{Component, ComponentType, HealthFile, Per, Threshold};
+pub use controller::{Controller, ControllerKind};
 pub use criteria::Criteria;
+pub use gang::{GangScheduler, PodGroupKind};
 pub use load::{Document, LoadedRecipe};
 pub use own::Own;
 
@@ -92,9 +98,18 @@ pub struct Spec {
     /// What measurements must reach, for the checks that measure.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub thresholds: Vec<Threshold>,
+    /// Gang schedulers that are tried; where none is named, all known ones that the cluster has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gang_schedulers: Vec<GangScheduler>,
+    /// Operators that are tried; where none is named, all known ones that the cluster has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub controllers: Vec<Controller>,
     /// What the intent step runs, per intent.
     #[serde(default)]
     pub intent: BTreeMap<Intent, IntentSpec>,
+    /// What must scale.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscaling: Option<Autoscaling>,
 }
 
 /// An object that must exist.

@@ -18,7 +18,7 @@ pub(super) type Path = Vec<String>;
 pub(super) type Leaves = BTreeMap<Path, Value>;
 
 /// Sections whose members are one value each, under the key that names them.
-const LISTS: [&str; 4] = ["constraints", "expect", "health", "thresholds"];
+const LISTS: [&str; 6] = ["constraints", "controllers", "expect", "gangSchedulers", "health", "thresholds"];
 
 /// The values of a recipe's or an overlay's `spec`.
 ///
@@ -48,9 +48,10 @@ pub(super) fn leaves(spec: &Value) -> Result<Leaves> {
                     }
                 }
             }
-            "intent" => {
-                for (word, intent) in content.as_object().into_iter().flatten() {
-                    put(&["intent", word], intent)?;
+            // One value for each intent, and for each part of what a check is told.
+            section @ ("intent" | "autoscaling") => {
+                for (name, part) in content.as_object().into_iter().flatten() {
+                    put(&[section, name], part)?;
                 }
             }
             list if LISTS.contains(&list) => {
@@ -111,6 +112,7 @@ pub(super) fn key(list: &str, item: &Value) -> String {
     match list {
         "constraints" => with(text(&item["name"]), text(&item["over"])),
         "thresholds" => with(text(&item["id"]), text(&item["fabric"])),
+        "controllers" | "gangSchedulers" => text(&item["name"]).to_owned(),
         "health" => text(&item["file"]).to_owned(),
         _ => {
             let names = [text(&item["namespace"]), text(&item["name"])];

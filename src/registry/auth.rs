@@ -13,10 +13,11 @@ use tokio::sync::OnceCell;
 
 use super::body::Body;
 use super::credentials::Sources;
-use super::http::{Call, Failure, Reply};
+use super::http::{Call, Reply};
 use super::{Registry, Repository};
 use crate::error::{Error, Kind, Result};
 use crate::limits;
+use crate::retry::Failure;
 
 /// What a token must allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

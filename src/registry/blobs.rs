@@ -11,11 +11,12 @@ use tokio_util::bytes::Bytes;
 use super::Registry;
 use super::auth::Access;
 use super::body::{Body, Source};
-use super::http::{Call, Failure, Reply, Sink, retry};
+use super::http::{Call, Reply, Sink};
 use super::meter::Count;
 use crate::digest::Digest;
 use crate::error::{Error, Kind, Result};
 use crate::limits;
+use crate::retry::{Failure, retry};
 
 const BYTES: &str = "application/octet-stream";
 
@@ -48,7 +49,7 @@ impl Registry {
         let source = source();
         let whole = AtomicBool::new(true);
         // An upload whose connection was cut cannot be taken up again everywhere: the next try starts a new one.
-        retry(|| {
+        retry(limits::REGISTRY_TRIES, || {
             blob.count.restart();
             // Something on the way may want no more than a few MB in one request: if all at once does not get through, pieces may.
             let piece = if whole.swap(false, Ordering::Relaxed) { size } else { limits::REGISTRY_CHUNK as u64 };

@@ -1,5 +1,6 @@
 //! What a request carries: bytes in memory or in a file, all of them or a part, sent piece by piece.
 
+use std::collections::VecDeque;
 use std::error::Error as StdError;
 use std::fmt;
 use std::fs::File;
@@ -8,7 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use futures::stream;
-use tokio_util::bytes::Bytes;
+use tokio_util::bytes::{Bytes, BytesMut};
 
 use super::meter::Count;
 use crate::limits;
@@ -57,24 +58,25 @@ impl Body {
     }
 
     fn pieces(self) -> impl stream::TryStream<Ok = Bytes, Error = Unreadable> + Send + 'static {
-        stream::try_unfold(0, move |gone: u64| {
-            let next = (gone < self.size).then(|| self.piece(gone)).transpose();
+        stream::try_unfold((0, Lent::default()), move |(gone, mut lent): (u64, Lent)| {
+            let next = (gone < self.size).then(|| self.piece(gone, &mut lent)).transpose();
             std::future::ready(next.map(|piece| {
                 let piece = piece?;
                 let gone = gone + piece.len() as u64;
-                Some((piece, gone))
+                Some((piece, (gone, lent)))
             }))
         })
     }
 
-    fn piece(&self, gone: u64) -> Result<Bytes, Unreadable> {
+    fn piece(&self, gone: u64, lent: &mut Lent) -> Result<Bytes, Unreadable> {
         let most = usize::try_from(self.size - gone).unwrap_or(usize::MAX).min(limits::REGISTRY_PIECE);
         let at = self.start + gone;
         let piece = match &self.source {
             Source::File(file) => {
-                let mut piece = vec![0; most];
+                let mut piece = lent.take();
+                piece.resize(most, 0);
                 file.read_exact_at(&mut piece, at).map_err(Unreadable)?;
-                piece.into()
+                lent.give(piece)
             }
             Source::Bytes(bytes) => {
                 let at = usize::try_from(at).unwrap_or(usize::MAX);
@@ -84,6 +86,30 @@ impl Body {
         };
         self.count.iter().for_each(|count| count.add(most as u64));
         Ok(piece)
+    }
+}
+
+/// Buffers that were handed on to be sent. One that has gone is filled again: memory that is new each time costs more than to fill it.
+#[derive(Default)]
+struct Lent(VecDeque<Bytes>);
+
+impl Lent {
+    /// The oldest buffer if it is back, else a new one.
+    fn take(&mut self) -> BytesMut {
+        match self.0.pop_front().map(Bytes::try_into_mut) {
+            Some(Ok(back)) => back,
+            Some(Err(out)) => {
+                self.0.push_front(out);
+                BytesMut::new()
+            }
+            None => BytesMut::new(),
+        }
+    }
+
+    fn give(&mut self, buffer: BytesMut) -> Bytes {
+        let piece = buffer.freeze();
+        self.0.push_back(piece.clone());
+        piece
     }
 }
 

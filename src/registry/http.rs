@@ -5,7 +5,6 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
-use backon::{ExponentialBuilder, Retryable};
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Client, Method, Response, StatusCode, Url};
 use serde::Deserialize;
@@ -19,6 +18,7 @@ use super::reach::Refused;
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Kind, Result, cause_in};
 use crate::limits;
+use crate::retry::{Failure, retry};
 
 /// A request, as often as it is tried.
 pub(super) struct Call<'a> {
@@ -100,47 +100,10 @@ impl Reply {
     }
 }
 
-/// An error, and whether trying again may help.
-pub(super) struct Failure {
-    pub(super) error: Error,
-    transient: bool,
-    /// When the registry asks us to come back.
-    retry_after: Option<Duration>,
-}
-
-impl Failure {
-    /// Trouble that may pass.
-    pub(super) fn transient(error: Error) -> Self {
-        Self { error, transient: true, retry_after: None }
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self { error, transient: false, retry_after: None }
-    }
-}
-
-/// Tries something until it succeeds, fails for good, or [`limits::REGISTRY_TRIES`] are used up.
-pub(super) async fn retry<T, Tried: Future<Output = Result<T, Failure>>>(attempt: impl FnMut() -> Tried) -> Result<T> {
-    let pauses = ExponentialBuilder::new()
-        .with_min_delay(limits::BACKOFF_MIN)
-        .with_max_delay(limits::BACKOFF_MAX)
-        .with_max_times(limits::REGISTRY_TRIES - 1)
-        .with_jitter();
-    attempt
-        .retry(pauses)
-        .when(|failure| failure.transient)
-        .adjust(|failure, pause| pause.map(|pause| failure.retry_after.unwrap_or(pause).max(pause)))
-        .notify(|failure, pause| tracing::debug!(?pause, "try again: {}", failure.error.chain()))
-        .await
-        .map_err(|failure| failure.error)
-}
-
 impl Registry {
     /// Makes a request that may be repeated, until it is answered.
     pub(super) async fn call(&self, call: &Call<'_>) -> Result<Reply> {
-        retry(|| self.call_once(call)).await
+        retry(limits::REGISTRY_TRIES, || self.call_once(call)).await
     }
 
     /// Makes a request once, with credentials if the registry asks for them.
@@ -277,7 +240,7 @@ impl Registry {
                     Some(asked) if asked > limits::RETRY_AFTER_MAX => {
                         error.hint(format!("it asks to be left alone for {} s: try again then", asked.as_secs())).into()
                     }
-                    retry_after => Failure { retry_after, ..Failure::transient(error.hint("try again later")) },
+                    asked => Failure::transient(error.hint("try again later")).after(asked),
                 }
             }
             status if status.is_server_error() => {

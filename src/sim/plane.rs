@@ -191,7 +191,7 @@ fn config(home: &Home, binaries: &Binaries) -> Result<Value> {
     }
     let fixed = json!({
         "runtime": "binary", "bindAddress": "127.0.0.1", "kubeVersion": KUBERNETES, "kubeAuthorization": true, "kubeAdmission": true,
-        "disableQPSLimits": true, "enableCRDs": ["Stage"],
+        "disableQPSLimits": true, "enableCRDs": ["Stage", "PortForward"],
     });
     options.extend(fixed.as_object().cloned().unwrap_or_default());
     let extra = |name: &str, arguments: &[(&str, &str)]| {
@@ -200,11 +200,12 @@ fn config(home: &Home, binaries: &Binaries) -> Result<Value> {
     };
     let pki = home.plane(home.name()).join("pki");
     let (certificate, key) = (pki.join("admin.crt"), pki.join("admin.key"));
-    // A real node that joins knows the API server by its certificate, and cannot be found by its name.
+    // A real node that joins knows the API server by its certificate, and is found by its address. All simulated ones are kwok itself, at
+    // a name: localhost.
     let kubelets = [
         ("kubelet-client-certificate", &*certificate.to_string_lossy()),
         ("kubelet-client-key", &*key.to_string_lossy()),
-        ("kubelet-preferred-address-types", "InternalIP"),
+        ("kubelet-preferred-address-types", "InternalIP,Hostname"),
     ];
     let api_server = [&[("endpoint-reconciler-type", "none"), ("advertise-address", ADVERTISED)][..], &kubelets].concat();
     Ok(json!({
@@ -214,7 +215,8 @@ fn config(home: &Home, binaries: &Binaries) -> Result<Value> {
             extra("etcd", &[("unsafe-no-fsync", "true")]),
             extra("kube-apiserver", &api_server),
             // There is one of each: an election only delays the start.
-            extra("kube-controller-manager", &[("leader-elect", "false")]),
+            // Autoscalers of pods look every 15 s by default, which here would only be waited for.
+            extra("kube-controller-manager", &[("leader-elect", "false"), ("horizontal-pod-autoscaler-sync-period", "5s")]),
             extra("kube-scheduler", &[("leader-elect", "false")]),
             // Nodes that someone really has, joined to this control plane, are not kwok's to play.
             // Without leases: with them, kwok 0.8 drops pods of a node whose lease its cache does not show yet, for good.

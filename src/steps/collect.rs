@@ -49,9 +49,10 @@ async fn run(cx: &StepCx<'_>) -> Result<Outcome> {
     }
     directory::write(&bundle, &folder)?;
     let mut words = vec![format!("bundle {}", folder.display()), format!("sha256:{}…", bundle.content_digest().short())];
-    cx.ui.outputs(&[("bundle", &folder.display().to_string())])?;
+    cx.sink.output("bundle", folder.display().to_string());
     let published_outputs = |published: &publish::Published| {
-        cx.ui.outputs(&[("pointer", &published.pointer.display().to_string()), ("digest", &published.digest.to_string())])
+        cx.sink.output("pointer", published.pointer.display().to_string());
+        cx.sink.output("digest", published.digest.to_string());
     };
     let publishing = &cx.inputs.publishing;
     match (&publishing.signing, &publishing.push) {
@@ -59,13 +60,13 @@ async fn run(cx: &StepCx<'_>) -> Result<Outcome> {
             cx.ui.waiting(&format!("{reference} to take the bundle and its signature"));
             let signer = Signer::new(signing)?.asking(cx.ui);
             let published = publish::publish(&folder, &signer, &target(cx.ui, publishing, reference)?).await?;
-            published_outputs(&published)?;
+            published_outputs(&published);
             words.extend(["pushed".to_owned(), "signed".to_owned(), format!("pointer {}", published.pointer.display())]);
         }
         (None, Some(reference)) => {
             cx.ui.waiting(&format!("{reference} to take the bundle"));
             let published = publish::publish_unsigned(&folder, &target(cx.ui, publishing, reference)?).await?;
-            published_outputs(&published)?;
+            published_outputs(&published);
             words.extend(["pushed".to_owned(), "not signed yet".to_owned(), format!("pointer {}", published.pointer.display())]);
         }
         (Some(signing), None) => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::checks::Phase;
-use crate::cluster::{Access, Cluster, Query};
+use crate::cluster::{Access, Cluster, ObjectRef, Place, Query};
 use crate::error::{Kind, Result};
 use crate::health::{self, Objects, Scope, Selector, Test};
 use crate::results::{Begun, Outcome, TestResult};
@@ -40,6 +40,9 @@ pub(super) static STEP: Step = Step {
 fn access(inputs: &Inputs, _: &StepSpec) -> Vec<Access> {
     let reads = inputs.recipe.health.iter().flat_map(Test::reads);
     let mut accesses: Vec<Access> = reads.map(|(api_version, kind)| Access::read_kind(&api_version, &kind)).collect();
+    if inputs.recipe.health.iter().any(Test::reads_logs) {
+        accesses.push(Access::new("", "pods/log", &["get"], Place::Cluster));
+    }
     for id in &inputs.recipe.recipe.spec.checks.deployment {
         if let Ok(crate::checks::Known::Built(check)) = crate::checks::find(id) {
             accesses.extend(check.accesses(&inputs.recipe.recipe));
@@ -110,6 +113,10 @@ impl Objects for Live {
             Err(error) if error.kind() == Kind::Timeout => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    async fn log(&self, pod: &Value, container: &str, bytes: u64) -> Result<String> {
+        self.0.logs(&ObjectRef::as_seen(pod), container, bytes).await
     }
 }
 

@@ -22,6 +22,9 @@ pub struct Produced {
     pub artifacts: BTreeMap<String, Vec<Artifact>>,
     /// The snapshot.
     pub snapshot: Option<Snapshot>,
+    /// Outputs for a step of GitHub's, by name: a run that goes on sets them again for the steps that it does not repeat.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub outputs: BTreeMap<String, String>,
 }
 
 impl Sink {
@@ -38,6 +41,11 @@ impl Sink {
     /// Keeps the snapshot.
     pub fn snapshot(&self, snapshot: Snapshot) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).snapshot = Some(snapshot);
+    }
+
+    /// Keeps an output for a step of GitHub's.
+    pub fn output(&self, name: &str, value: impl Into<String>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).outputs.insert(name.to_owned(), value.into());
     }
 
     /// Takes what has been kept.

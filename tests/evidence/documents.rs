@@ -83,6 +83,7 @@ async fn gate_report() -> GateReport {
         approvals: gate::Approvals::default(),
         checks: std::collections::BTreeMap::new(),
         registry: seatrial::registry::Options::default(),
+        cache: seatrial::pull::Cache::default(),
         root: seatrial::trust::Root::default(),
         limit: std::time::Duration::from_secs(60),
         now: jiff::Timestamp::now(),

@@ -1,187 +1,50 @@
-//! What a change can do to evidence, and what becomes of it; `evidence verify --policy` says the same of every pointer.
+//! Whoever judges a change comes to the same: the library, the command, and `evidence verify --policy` on every pointer.
 
-use std::sync::Arc;
+use std::process::Output;
 
-use seatrial::evidence::Pointer;
+use assert_cmd::Command;
+use seatrial::digest::Digest;
 use seatrial::gate::report::{RecipeState, RowDecision};
 use seatrial::gate::{Approvals, Decision, GateReport, Request};
-use seatrial::policy::Policy;
 use seatrial::reason::Reason;
-use seatrial::results::Outcome;
-use seatrial::verify::{self, Expected};
+use seatrial::yaml;
 
-use crate::evidence::{World, added, judge, options, place, published, recipe, recipe_file, run, signer, unsigned};
-use crate::repository::{Node, Touch, file};
-use crate::sample::{Sample, Signed};
+use crate::cases::{Case, came_to, corpus, gone};
+use crate::evidence::{World, added, judge, place, published, recipe, run, signer};
+use crate::repository::{Node, file};
+use crate::sample::Sample;
 
-/// Decision, reason and exit code.
-fn came_to(report: &GateReport) -> (Decision, Option<&'static str>, u8) {
-    (report.decision, report.reason.map(Reason::id), report.exit)
-}
-
-fn gone(path: &str) -> Touch {
-    (path.as_bytes().to_vec(), Node::Gone)
-}
-
-/// A case: its name, the policy of its base, what the head does, and what that comes to.
-struct Case {
-    name: &'static str,
-    policy: String,
-    head: Vec<Touch>,
-    comes_to: (Decision, Option<&'static str>, u8),
-}
-
-/// Pointers of all kinds.
-struct Pointers {
-    good: Pointer,
-    stranger: Pointer,
-    failed: Pointer,
-    unsigned: Pointer,
-    elsewhere: Pointer,
-    down: Pointer,
-}
-
-impl Pointers {
-    async fn publish(world: &World, stranger: &Signed) -> Self {
-        let good = published(&world.server, &run(1), &world.ours).await;
-        let mut elsewhere = good.clone();
-        elsewhere.bundle.repository = "registry.example.com/team/evidence".to_owned();
-        let mut down = good.clone();
-        // Nobody listens on the port for discarded packets.
-        down.bundle.repository = "127.0.0.1:9/team/evidence".to_owned();
-        Self {
-            stranger: published(&world.server, &run(2), stranger).await,
-            failed: published(&world.server, &run(3).with("gpu-capacity", Outcome::fail("7 of 8")), &world.ours).await,
-            unsigned: unsigned(&world.server, &run(4)).await,
-            good,
-            elsewhere,
-            down,
-        }
-    }
-}
-
-fn case(name: &'static str, policy: String, head: Vec<Touch>, comes_to: (Decision, Option<&'static str>, u8)) -> Case {
-    Case { name, policy, head, comes_to }
-}
-
-fn refuse(reason: &'static str, exit: u8) -> (Decision, Option<&'static str>, u8) {
-    (Decision::Refuse, Some(reason), exit)
-}
-
-/// What is done to pointers and to what lies beside them.
-fn pointers(world: &World, pointers: &Pointers) -> Vec<Case> {
-    let usual = || world.policy("");
-    let good = &pointers.good;
-    let mut edited = world.old.clone();
-    edited.recorded_at = "2027-01-01T00:00:00Z".parse().expect("a time");
-    let misnamed = place(good).replace(&good.bundle.digest.hex()[..8], "00000000");
-    let down_too = usual().replace("/team\"]", "/team\", \"127.0.0.1:9\"]");
-    let lying = Pointer { hardware: seatrial::snapshot::Hardware::Real, ..good.clone() };
-    vec![
-        case("good evidence", usual(), vec![added(good)], (Decision::Accept, None, 0)),
-        case("nothing that concerns it", usual(), vec![file("README.md", "y\n")], (Decision::Accept, None, 0)),
-        case("a pointer is edited", usual(), vec![added(&edited)], refuse("pointer-edited", 11)),
-        case("a pointer is removed", usual(), vec![gone(&place(&world.old))], refuse("pointer-removed", 11)),
-        case("another signer", usual(), vec![added(&pointers.stranger)], refuse("signer-unknown", 11)),
-        case("simulated hardware", world.policy_with("", ""), vec![added(good)], refuse("hardware-simulated", 11)),
-        case("of unknown age", world.policy("maximumAge: 1d\n"), vec![added(good)], refuse("no-trusted-time", 11)),
-        case(
-            "in another folder",
-            usual(),
-            vec![file(&place(good).replace("sim-h100", "sim-h200"), good.to_yaml().expect("YAML"))],
-            refuse("pointer-misplaced", 21),
-        ),
-        case(
-            "in no folder",
-            usual(),
-            vec![file(&place(good).replace("sim-h100/", ""), good.to_yaml().expect("YAML"))],
-            refuse("pointer-misplaced", 21),
-        ),
-        case("under another name", usual(), vec![file(&misnamed, good.to_yaml().expect("YAML"))], refuse("pointer-misnamed", 21)),
-        case("with another file", usual(), vec![added(good), file("evidence/sim-h100/notes.txt", "x")], refuse("unexpected-file", 11)),
-        case("unsigned", usual(), vec![added(&pointers.unsigned)], refuse("unsigned", 10)),
-        case("of a failed run", usual(), vec![added(&pointers.failed)], refuse("failures", 1)),
-        case("a registry that is not listed", usual(), vec![added(&pointers.elsewhere)], refuse("registry-not-listed", 11)),
-        case("a registry that is down", down_too, vec![added(&pointers.down)], (Decision::Undecided, Some("unavailable"), 6)),
-        case("a pointer that lies about hardware", usual(), vec![added(&lying)], refuse("replay-disagrees", 21)),
-    ]
-}
-
-/// What is done to recipes and to the policy.
-fn documents(world: &World, pointers: &Pointers, stranger: &Signed) -> Vec<Case> {
-    let usual = || world.policy("");
-    let good = &pointers.good;
-    let mut changed = recipe();
-    changed.spec.checks.conformance.push("dra-support".to_owned());
-    let with_stranger = format!("{}{}", usual(), signer("stranger", stranger));
-    vec![
-        case("the recipe has moved on", usual(), vec![recipe_file(&changed), added(good)], refuse("recipe-drifted", 12)),
-        case("no evidence for the change", usual(), vec![recipe_file(&changed)], (Decision::NeedsEvidence, Some("evidence-outdated"), 12)),
-        case(
-            "a new recipe without evidence",
-            usual(),
-            vec![file("recipes/mine.yaml", seatrial::yaml::to_string(&recipe()).expect("YAML").replace("sim-h100", "mine"))],
-            (Decision::NeedsEvidence, Some("evidence-missing"), 13),
-        ),
-        case(
-            "no evidence, only reported",
-            world.policy("gate: {drifted: report}\n"),
-            vec![recipe_file(&changed)],
-            (Decision::Accept, None, 0),
-        ),
-        case("of a recipe that is not there", usual(), vec![gone("recipes/sim-h100.yaml"), added(good)], refuse("recipe-drifted", 12)),
-        case(
-            "the policy is changed",
-            usual(),
-            vec![file("evidence/policy.yaml", world.policy("maximumAge: 900d\n"))],
-            refuse("policy-changed", 11),
-        ),
-        case(
-            "the policy is changed, which is only reported",
-            world.policy("gate: {policyChanges: report}\n"),
-            vec![file("evidence/policy.yaml", world.policy("maximumAge: 900d\n"))],
-            (Decision::Accept, None, 0),
-        ),
-        case(
-            "the policy is made unusable",
-            usual(),
-            vec![file("evidence/policy.yaml", "kind: EvidencePolicy\n")],
-            refuse("policy-invalid", 22),
-        ),
-        case(
-            "it adds its own signer",
-            world.policy("gate: {policyChanges: report}\n"),
-            vec![file("evidence/policy.yaml", with_stranger), added(&pointers.stranger)],
-            refuse("signer-unknown", 11),
-        ),
-        case(
-            "a recipe that cannot be read",
-            usual(),
-            vec![file("recipes/sim-h100.yaml", "kind: Recipe\napiVersion: seatrial.dev/v1alpha1\nspec: 3\n")],
-            refuse("recipe-invalid", 22),
-        ),
-    ]
+/// The program, with nothing of this machine's settings.
+fn seatrial(arguments: &[&str]) -> Output {
+    let mut command = Command::cargo_bin("seatrial").expect("the program");
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("DOCKER_CONFIG", "/nonexistent");
+    command.current_dir(std::env::temp_dir()).args(arguments).output().expect("runs")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_case_comes_to_its_end_and_verification_agrees() {
+async fn every_case_comes_to_its_end_by_library_and_command_and_verification_agrees() {
     let Some(world) = World::start().await else { return };
-    let stranger = Sample::good().signed();
-    let pointers = Pointers::publish(&world, &stranger).await;
+    let repository = world.repository.path().display().to_string();
     let mut verified = 0;
-    let cases = [self::pointers(&world, &pointers), documents(&world, &pointers, &stranger)].into_iter().flatten();
-    for (number, case) in cases.enumerate() {
-        let (base, head) = (format!("base-{number}"), format!("head-{number}"));
-        world.repository.commit(&base, Some("refs/heads/main"), &[file("evidence/policy.yaml", case.policy.clone())]);
-        world.repository.commit(&head, Some(&format!("refs/heads/{base}")), &case.head);
+    for (number, case) in corpus(&world).await.into_iter().enumerate() {
+        let [base, head] = case.commit(&world, &format!("base-{number}"), &format!("head-{number}"));
         let report = judge(&world.request(&base, &head)).await;
         assert_eq!(came_to(&report), case.comes_to, "{}: {report:#?}", case.name);
         assert!(report.summary.starts_with(report.decision.word()), "{}", report.summary);
         assert_eq!(report.decision == Decision::Accept, report.exit == 0 && report.reason.is_none(), "{}", case.name);
         assert_eq!(report.advice.is_empty(), report.decision == Decision::Accept, "{}: {report:#?}", case.name);
+
+        let ran = seatrial(&["gate", "--repository", &repository, "--base", &base, "--head", &head, "--plain-http", "-t", "json"]);
+        let by_command: GateReport =
+            serde_json::from_slice(&ran.stdout).unwrap_or_else(|_| panic!("{}: {}", case.name, String::from_utf8_lossy(&ran.stderr)));
+        assert_eq!(came_to(&by_command), case.comes_to, "{} by command: {by_command:#?}", case.name);
+        assert_eq!(ran.status.code(), Some(i32::from(report.exit)), "{} by command", case.name);
+        let rows = |report: &GateReport| report.pointers.iter().map(|row| (row.path.clone(), row.decision, row.exit)).collect::<Vec<_>>();
+        assert_eq!(rows(&report), rows(&by_command), "{} by command", case.name);
+
         for row in report.pointers.iter().filter(|row| row.reasons.iter().all(|one| Reason::ALL.contains(&one.reason))) {
             verified += 1;
-            let said = said(&case, &row.path).await;
+            let said = said(&case, &row.path);
             assert_eq!((row.exit, row.decision == RowDecision::Accept), (said, said == 0), "{}: {}", case.name, row.path);
         }
     }
@@ -189,26 +52,24 @@ async fn every_case_comes_to_its_end_and_verification_agrees() {
 }
 
 /// How `evidence verify` with the base's policy and the head's recipe ends for a pointer of a case.
-async fn said(case: &Case, path: &str) -> u8 {
+fn said(case: &Case, path: &str) -> u8 {
     let folder = tempfile::tempdir().expect("a directory");
-    let policy = folder.path().join("policy.yaml");
-    std::fs::write(&policy, &case.policy).expect("is written");
-    let of_head = |wanted: &str| case.head.iter().find(|(touched, _)| touched == wanted.as_bytes()).map(|(_, node)| node.clone());
-    let Some(Node::File(bytes)) = of_head(path) else { panic!("{path} is no file of the head") };
-    let file = folder.path().join(path);
-    std::fs::create_dir_all(file.parent().expect("a folder")).expect("is made");
-    std::fs::write(&file, bytes).expect("is written");
-    let today = match of_head("recipes/sim-h100.yaml") {
-        Some(Node::File(text)) => {
-            seatrial::recipe::load::from_text(&String::from_utf8(text).expect("text"), "r.yaml", None).expect("reads").recipe
-        }
-        Some(_) => seatrial::recipe::load::read("sim-h100").expect("is shipped").recipe,
-        None => recipe(),
+    let write = |name: &str, bytes: &[u8]| {
+        let file = folder.path().join(name);
+        std::fs::create_dir_all(file.parent().expect("a folder")).expect("is made");
+        std::fs::write(&file, bytes).expect("is written");
+        file.display().to_string()
     };
-    let expected = Expected::Policy(Arc::new(Policy::read(&policy).expect("a policy")));
-    let request =
-        verify::Request { recipe: Some(Arc::new(today)), ..verify::Request::new(file.display().to_string(), expected, options()) };
-    verify::verify(request).await.exit.code()
+    let Some(Node::File(bytes)) = case.file(path) else { panic!("{path} is no file of the head") };
+    let (pointer, policy) = (write(path, bytes), write("policy.yaml", case.policy.as_bytes()));
+    let today = match case.file("recipes/sim-h100.yaml") {
+        Some(Node::File(text)) => write("r.yaml", text),
+        // What ships, by its name.
+        Some(_) => "sim-h100".to_owned(),
+        None => write("r.yaml", yaml::to_string(&recipe()).expect("YAML").as_bytes()),
+    };
+    let ran = seatrial(&["evidence", "verify", &pointer, "--policy", &policy, "--recipe", &today, "--plain-http"]);
+    ran.status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&ran.stderr)))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -234,11 +95,36 @@ async fn what_an_owner_approves_is_accepted_and_recorded_and_evidence_is_judged_
     edited.recorded_at = "2027-01-01T00:00:00Z".parse().expect("a time");
     let report = world.judge_approved("edited", &[added(&edited)]).await;
     assert_eq!(came_to(&report), (Decision::Accept, None, 0), "replaced by what holds as well");
-    edited.bundle.content_digest = seatrial::digest::Digest::of(b"other");
+    edited.bundle.content_digest = Digest::of(b"other");
     let report = world.judge_approved("edited-wrongly", &[added(&edited)]).await;
     assert_eq!(report.decision, Decision::Refuse, "an approval is for the change, not for evidence that does not hold");
 
     let unknown = Approvals { given: Vec::new(), unknown: Some("403 Forbidden".to_owned()) };
     let report = judge(&Request { approvals: unknown, ..world.request("main", "removed") }).await;
     assert_eq!(came_to(&report), (Decision::Undecided, Some("approval-unknown"), 3));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_the_policy_names_and_that_lies_elsewhere_is_guarded_like_the_policy() {
+    let Some(world) = World::start().await else { return };
+    let stranger = Sample::good().signed();
+    let key = |signed: &crate::sample::Signed| std::fs::read_to_string(&signed.public).expect("a key");
+    let entry = "- {name: lab, recipes: [\"*\"], subject: {keyFile: keys/lab.pub}}\n";
+    let usual = world.policy("");
+    let (before, _) = usual.split_once("signers:\n").expect("signers");
+    let policy = format!("{before}signers:\n{entry}");
+    let base = [file("ci/policy.yaml", policy.clone()), file("ci/keys/lab.pub", key(&world.ours))];
+    world.repository.commit("elsewhere", Some("refs/heads/main"), &base);
+    let judged = async |branch: &str| judge(&Request { policy: "ci/policy.yaml".to_owned(), ..world.request("elsewhere", branch) }).await;
+    world.repository.commit("swapped", Some("refs/heads/elsewhere"), &[file("ci/keys/lab.pub", key(&stranger))]);
+    let report = judged("swapped").await;
+    assert_eq!(came_to(&report), (Decision::Refuse, Some("policy-changed"), 11), "{report:#?}");
+    assert_eq!(report.files[0].path, "ci/keys/lab.pub");
+    // Nor does it go away behind a directory that holds too much to be looked at.
+    let many: Vec<_> = (0..10).map(|number| file(&format!("ci/policy.yaml/{}{number}", "d/".repeat(12)), "x")).collect();
+    world.repository.commit("buried", Some("refs/heads/elsewhere"), &many);
+    let report = judged("buried").await;
+    assert_eq!(report.decision, Decision::Refuse, "{report:#?}");
+    world.repository.commit("fine", Some("refs/heads/elsewhere"), &[file("ci/other", "x")]);
+    assert_eq!(judged("fine").await.decision, Decision::Accept);
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use seatrial::evidence::{Parcel, Pointer};
+use seatrial::evidence::{Bundle, Parcel, Pointer};
 use seatrial::gate::{self, Approval, ApprovalSource, Approvals, Change, GateReport, Request};
 use seatrial::publish::{Target, publish, push};
 use seatrial::recipe::Recipe;
@@ -66,7 +66,12 @@ pub(crate) fn added(pointer: &Pointer) -> Touch {
 
 /// Publishes a run.
 pub(crate) async fn published(server: &RegistryServer, sample: &Sample, signed: &Signed) -> Pointer {
-    let bundle = Signed::unsigned(&sample.bundle());
+    published_as(server, &sample.bundle(), signed).await
+}
+
+/// Publishes a bundle, whatever is in it.
+pub(crate) async fn published_as(server: &RegistryServer, bundle: &Bundle, signed: &Signed) -> Pointer {
+    let bundle = Signed::unsigned(bundle);
     let reference = format!("{}/team/evidence", server.address).parse().expect("a name");
     let target = Target::new(reference, options(), bundle.root().join("evidence"));
     let path: PathBuf = publish(&bundle.bundle(), &signed.signer, &target).await.expect("is published").pointer;
@@ -142,6 +147,7 @@ pub(crate) fn request(change: Change) -> Request {
         approvals: Approvals::default(),
         checks: checks::ALL.iter().map(|check| (check.id.to_owned(), check.version)).collect(),
         registry: options(),
+        cache: seatrial::pull::Cache::default(),
         root: seatrial::trust::Root::default(),
         limit: Duration::from_secs(20),
         now: jiff::Timestamp::now(),

@@ -114,6 +114,8 @@ fn paths(world: &World) -> Vec<(&'static str, Vec<Touch>, &'static str)> {
         ("a folder in capitals", vec![file(&at.replace("sim-h100", "SIM-H100"), text.clone())], "name-collides"),
         ("two names that fold", vec![file(&at, text.clone()), file(&at.replace(".yaml", ".YAML"), text.clone())], "name-collides"),
         ("evidence in capitals", vec![file("Evidence/policy.yaml", "x")], "name-collides"),
+        ("recipes in capitals", vec![file("Recipes/overlays/x.yaml", "x")], "name-collides"),
+        ("recipes with a long s", vec![file("recipe\u{17f}/overlays/x.yaml", "x")], "name-collides"),
         ("evidence without width", vec![bytes("ev\u{200c}idence/policy.yaml".as_bytes(), "x")], "name-collides"),
         ("a deep tree", vec![file(&deep, "x")], "too-much"),
         ("a long path", vec![file(&long, "x")], "too-much"),
@@ -294,6 +296,19 @@ async fn a_listed_registry_that_means_harm_costs_no_more_than_its_time() {
         assert_ne!(report.decision, Decision::Accept, "{name}");
         assert_harmless(name, &report);
         assert_eq!(report.reason.map(Reason::id), Some(expected), "{name}: {}", report.summary);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_on_the_way_to_evidence_and_policy_are_told_apart_too() {
+    let Some(world) = World::start().await else { return };
+    world.repository.commit("deep", Some("refs/heads/main"), &[file("a/b/policy.yaml", world.policy("")), file("a/b/evidence/x", "x")]);
+    for (name, path) in [("directory", "a/B/x"), ("evidence", "a/b/Evidence/x"), ("policy", "a/b/Policy.yaml")] {
+        let branch = format!("alike-{name}");
+        world.repository.commit(&branch, Some("refs/heads/deep"), &[file(path, "x")]);
+        let request =
+            Request { evidence: "a/b/evidence".to_owned(), policy: "a/b/policy.yaml".to_owned(), ..world.request("deep", &branch) };
+        refused(name, &request, "name-collides").await;
     }
 }
 

@@ -13,25 +13,30 @@ use crate::repository::{Touch, file};
 
 const HEAD: &str = "apiVersion: seatrial.dev/v1alpha1\nkind: RecipeOverlay\n";
 
-fn overlay(name: &str, spec: &str) -> Touch {
+pub(crate) fn overlay(name: &str, spec: &str) -> Touch {
     file(&format!("recipes/overlays/{name}.yaml"), format!("{HEAD}metadata: {{name: {name}}}\nspec:\n{spec}"))
 }
 
 const OWN: &str = "  vendor: nvidia\n  criteria: {accelerator: own}\n  checks: {conformance: [gpu-capacity]}\n";
-const HEALTH: &str = include_str!("../../recipes/health/sim/nodes.yaml");
+pub(crate) const HEALTH: &str = include_str!("../../recipes/health/sim/nodes.yaml");
+
+/// The overlay `own`, with a threshold.
+pub(crate) fn own(threshold: &str) -> String {
+    format!("  base: ground\n{OWN}  health: [health/own.yaml]\n  thresholds: [{{id: {threshold}}}]\n")
+}
 
 /// Recipe data: a mixin, an overlay on it with a health file, and one that has nothing to do with them.
-fn data() -> Vec<Touch> {
+pub(crate) fn data() -> Vec<Touch> {
     vec![
         overlay("ground", "  mixin: true\n  components: [{name: gpu-operator, version: v25.3.0}]\n"),
-        overlay("own", &format!("  base: ground\n{OWN}  health: [health/own.yaml]\n  thresholds: [{{id: nccl, value: '>= 100'}}]\n")),
+        overlay("own", &own("nccl, value: '>= 100'")),
         overlay("other", &OWN.replace("own", "other")),
         file("recipes/health/own.yaml", HEALTH),
     ]
 }
 
-/// What the recipes of some data are called, with their digests.
-fn digest(touches: &[Touch], name: &str) -> seatrial::digest::Digest {
+/// The files of some recipe data, in a directory.
+pub(crate) fn tree(touches: &[Touch]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a directory");
     for (path, node) in touches {
         let (path, crate::repository::Node::File(bytes)) = (String::from_utf8_lossy(path), node) else { panic!("no file") };
@@ -39,7 +44,12 @@ fn digest(touches: &[Touch], name: &str) -> seatrial::digest::Digest {
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("is made");
         std::fs::write(path, bytes).expect("is written");
     }
-    let loaded = Catalog::open(Some(folder.path())).expect("reads").read(name).expect("is made");
+    folder
+}
+
+/// The digest of a recipe of some data.
+fn digest(touches: &[Touch], name: &str) -> seatrial::digest::Digest {
+    let loaded = Catalog::open(Some(tree(touches).path())).expect("reads").read(name).expect("is made");
     loaded.recipe.digest().expect("a digest")
 }
 
@@ -71,15 +81,7 @@ async fn a_recipe_is_affected_by_all_that_it_is_made_of_and_evidence_is_held_aga
             drifted,
         ),
         ("its health file", vec![file("recipes/health/own.yaml", format!("{HEALTH}# more\n"))], "health/own.yaml", drifted),
-        (
-            "a threshold",
-            vec![overlay(
-                "own",
-                &format!("  base: ground\n{OWN}  health: [health/own.yaml]\n  thresholds: [{{id: nccl, value: '>= 200'}}]\n"),
-            )],
-            "overlays/own.yaml",
-            drifted,
-        ),
+        ("a threshold", vec![overlay("own", &own("nccl, value: '>= 200'"))], "overlays/own.yaml", drifted),
         ("an overlay that says nothing", vec![overlay("void", "  criteria: {accelerator: own}\n")], "overlays/void.yaml", current),
     ] {
         world.repository.commit("change", Some("refs/heads/data"), &touches);

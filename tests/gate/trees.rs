@@ -106,6 +106,26 @@ async fn what_was_not_fetched_is_an_error_that_names_the_command() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tag_does_not_take_the_place_of_the_base_branch_nor_a_branch_that_of_a_commit() {
+    let Some(world) = World::start().await else { return };
+    let base = world.repository.git(&["rev-parse", "main"], b"");
+    let bad = world.repository.commit("bad", Some("refs/heads/main"), &[file("evidence/x", "x")]);
+    // Were the tag the base, nothing would be changed.
+    world.repository.git(&["update-ref", "refs/tags/main", &bad], b"");
+    for name in ["main", "main^{commit}", "main~0"] {
+        let error = gate::judge(&commits(world.repository.path(), name, "bad")).await.expect_err("it is not clear which is meant");
+        assert_eq!(error.kind(), Kind::Usage, "{name}");
+        assert!(error.hints().iter().any(|hint| hint.contains("refs/heads/main")), "{name}: {error:?}");
+    }
+    assert_eq!(judge(&world.request("refs/heads/main", "bad")).await.reason, Some(Reason::UnexpectedFile));
+    // The same commit by two names is no riddle, and what looks like an id is one.
+    world.repository.git(&["update-ref", "refs/tags/main", &base], b"");
+    assert_eq!(judge(&world.request("main", "bad")).await.reason, Some(Reason::UnexpectedFile));
+    world.repository.git(&["update-ref", &format!("refs/heads/{base}"), &bad], b"");
+    assert_eq!(judge(&world.request(&base, "bad")).await.reason, Some(Reason::UnexpectedFile));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_repository_says_of_itself_neither_runs_nor_decides() {
     let Some(world) = World::start().await else { return };
     let folder = tempfile::tempdir().expect("a directory");
@@ -223,7 +243,7 @@ async fn the_command_ends_as_the_report_says_and_prints_nothing_of_the_change_ra
     let report: GateReport = serde_json::from_slice(&output.stdout).expect("a report");
     assert_eq!(report.decision, Decision::Accept);
     let markdown = std::fs::read_to_string(folder.path().join("gate.md")).expect("is written");
-    assert!(markdown.starts_with("**accept**: 1 pointer verified: sim-h100 (SIMULATED hardware"), "{markdown}");
+    assert!(markdown.starts_with("### Evidence gate: accept\n\n1 pointer verified: sim-h100 (SIMULATED hardware"), "{markdown}");
 
     for ui in ["human", "github", "json"] {
         let output = gate("bad", &["--ui", ui, "-t", "text"]);

@@ -101,6 +101,26 @@ impl Consumer {
     }
 }
 
+impl Acted {
+    /// The outputs that steps set, by act's log; the last of a name counts. Those that a step has and did not set are empty there.
+    pub(crate) fn outputs(&self) -> BTreeMap<String, String> {
+        let lines = self.log.lines().filter_map(|line| line.split_once("::set-output:: ")).map(|(_, set)| set);
+        let set = lines.filter_map(|set| set.split_once('=')).filter(|(_, value)| !value.is_empty());
+        set.map(|(name, value)| (name.trim().to_owned(), value.to_owned())).collect()
+    }
+}
+
+/// The workflow of a consumer that calls one of ours, as pinned.
+pub(crate) fn caller(event: &str, workflow: &str, with: &str) -> String {
+    let text = std::fs::read_to_string(root().join(format!("examples/consumer/{workflow}.yaml")));
+    let text = text.expect("reads");
+    let used = text.lines().find_map(|line| line.split_once("uses: ")).expect("is used").1;
+    format!(
+        "name: {workflow}\non: {event}\njobs:\n  {workflow}:\n    uses: {used}\n    with:\n      path: {}\n      plain-http: true\n{with}",
+        env!("CARGO_BIN_EXE_seatrial")
+    )
+}
+
 /// What stands in for actions that would have to be downloaded: `owner/name@commit`, and a folder.
 ///
 /// act copies the folder, so ours has what the Action and the workflows are made of and no more.

@@ -4,10 +4,9 @@ use std::time::Instant;
 
 use seatrial::error::Kind;
 use seatrial::gate::ApprovalSource;
-use seatrial::github::comment::MARKER;
 use seatrial::github::event::PullRequest;
 use seatrial::github::offer::Offer;
-use seatrial::github::publish::{CHECK, tell};
+use seatrial::github::publish::{CHECK, MARKER, tell};
 use seatrial::github::reviews::approvals;
 use seatrial::github::{Api, Event, Subject};
 use serde_json::{Value, json};
@@ -88,7 +87,7 @@ fn our_comment_is_found_on_any_page_and_somebody_elses_with_our_mark_is_let_be()
     add(250, "github-actions[bot]", &format!("{MARKER}\nold"));
     add(251, "github-actions[bot]", &format!("{MARKER}\nolder"));
     github.seed(&json!({"comments": all}));
-    wait(tell(&api, &event, &report("accept", None, &[]))).expect("is told");
+    wait(tell(&api, &event, &report("accept", None, &[row("evidence/h100/a.yaml", None, "")]))).expect("is told");
     let now = comments(github, 102);
     let body =
         |id: u64| now.iter().find(|comment| comment["id"] == id).map(|comment| comment["body"].as_str().unwrap_or_default().to_owned());
@@ -96,6 +95,20 @@ fn our_comment_is_found_on_any_page_and_somebody_elses_with_our_mark_is_let_be()
     assert!(body(2250).expect("is there").contains("Evidence gate: accept"));
     assert_eq!(body(2251), None, "there is one of ours");
     assert_eq!(now.len(), 251);
+}
+
+#[test]
+fn where_nothing_concerns_it_nobody_is_told_unless_something_was_said_before() {
+    let Some(github) = GitHub::shared() else { return };
+    let (event, head) = pull(108);
+    let api = github.api(GATE);
+    let told = wait(tell(&api, &event, &report("accept", None, &[]))).expect("is told");
+    assert_eq!((told.done.as_slice(), checks(github, &head).len()), (["check run".to_owned()].as_slice(), 1), "{told}");
+    assert!(comments(github, 108).is_empty());
+    wait(tell(&api, &event, &report("refuse", Some("too-old"), &[row("evidence/h100/a.yaml", Some("too-old"), "old")]))).expect("is told");
+    wait(tell(&api, &event, &report("accept", None, &[]))).expect("is told");
+    let written = comments(github, 108);
+    assert!(written.len() == 1 && written[0]["body"].as_str().expect("text").contains("Evidence gate: accept"), "{written:?}");
 }
 
 #[test]
@@ -112,7 +125,8 @@ fn a_token_that_may_only_read_degrades_to_the_summary_and_says_so() {
     assert!(told.to_string().contains("the step summary only") && told.to_string().contains("403"), "{told}");
     assert!(checks(github, &head).is_empty() && comments(github, 103).is_empty());
     // Half of it is told where half is allowed.
-    let told = wait(tell(&github.api("checks=write"), &event, &report("accept", None, &[]))).expect("is told");
+    let told = wait(tell(&github.api("checks=write"), &event, &report("accept", None, &[row("evidence/h100/a.yaml", None, "")])))
+        .expect("is told");
     assert_eq!((told.done.as_slice(), told.left_out.len()), (["check run".to_owned()].as_slice(), 1));
 }
 
@@ -162,7 +176,7 @@ fn faults_are_repeated_for_a_while_and_rate_limits_are_waited_for_if_they_are_sh
     let began = Instant::now();
     github.fault(&format!("PATCH {path}/issues"), 500, 0, &json!({}));
     github.fault(&format!("GET {path}/issues/105"), 429, 1, &json!({"Retry-After": "1"}));
-    let told = wait(tell(&api, &event, &report("accept", None, &[]))).expect("is told");
+    let told = wait(tell(&api, &event, &report("accept", None, &[row("evidence/h100/a.yaml", None, "")]))).expect("is told");
     assert!(told.left_out.is_empty() && began.elapsed().as_secs() >= 1, "{told}");
     assert_eq!((checks(github, &head).len(), comments(github, 105).len()), (1, 1));
 
@@ -179,7 +193,7 @@ fn faults_are_repeated_for_a_while_and_rate_limits_are_waited_for_if_they_are_sh
     // Nobody is there at all.
     let _within = runtime().enter();
     let gone = Api::new("http://127.0.0.1:9", "t".to_owned()).expect("a client");
-    let told = wait(tell(&gone, &event, &report("accept", None, &[]))).expect("the decision stands");
+    let told = wait(tell(&gone, &event, &report("accept", None, &[row("evidence/h100/a.yaml", None, "")]))).expect("the decision stands");
     assert!(told.done.is_empty() && told.left_out.iter().all(|why| why.contains("does not answer")), "{told}");
 }
 
@@ -189,7 +203,7 @@ fn a_comment_that_github_took_without_saying_so_is_not_written_twice() {
     let (event, _) = pull(106);
     let api = github.api_unchecked(GATE);
     github.fault("POST /repos/example-org/evidence/issues/106", 502, 1, &json!({}));
-    let told = wait(tell(&api, &event, &report("accept", None, &[]))).expect("is told");
+    let told = wait(tell(&api, &event, &report("accept", None, &[row("evidence/h100/a.yaml", None, "")]))).expect("is told");
     assert_eq!((told.left_out.len(), comments(github, 106).len()), (0, 1), "{told}");
 }
 
@@ -236,4 +250,35 @@ fn pointers_are_offered_as_a_commit_or_a_pull_request_with_no_more_rights_than_t
     assert_eq!(github.state()["refs"]["heads/evidence/3"], Value::Null);
     let missing = wait(offer("evidence/4", "nowhere", false).make(&writer)).expect_err("is refused");
     assert_eq!(missing.kind(), Kind::NotFound);
+}
+
+#[test]
+fn a_page_that_comes_instead_of_an_answer_is_tried_again_and_cut_short() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = format!("http://{}", listener.local_addr().expect("has one"));
+    let asked = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counter = asked.clone();
+    // Ends with the process; every connection gets the same page.
+    std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        for connection in listener.incoming() {
+            let Ok(mut connection) = connection else { return };
+            counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let mut request = [0; 4096];
+            let page = format!("<html>\n::error::injected\n{}</html>", "x".repeat(100_000));
+            let head = format!(
+                "HTTP/1.1 502 Bad Gateway\r\nConnection: close\r\nContent-Type: text/html\r\nContent-Length: {}\r\n\r\n",
+                page.len()
+            );
+            drop(connection.read(&mut request));
+            drop(connection.write_all(head.as_bytes()).and_then(|()| connection.write_all(page.as_bytes())));
+        }
+    });
+    let _within = runtime().enter();
+    let (event, _) = pull(107);
+    let api = Api::new(&address, "t".to_owned()).expect("a client");
+    let found = wait(approvals(&api, &event, &[]));
+    let why = found.unknown.expect("nothing is known of approvals");
+    assert!(why.contains("502") && why.len() < 1000 && !why.contains('\n'), "{why}");
+    assert_eq!(asked.load(std::sync::atomic::Ordering::Relaxed), 4, "it was tried again");
 }

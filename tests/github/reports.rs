@@ -75,6 +75,38 @@ fn outputs_say_what_was_seen() {
 }
 
 #[test]
+fn outputs_say_what_a_gate_decided() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let git = |arguments: &[&str]| {
+        let mut command = std::process::Command::new("git");
+        command.args(["-c", "user.name=t", "-c", "user.email=t@example.com"]).args(arguments).current_dir(folder.path());
+        assert!(command.env("GIT_CONFIG_GLOBAL", "/dev/null").status().expect("git runs").success(), "{arguments:?}");
+    };
+    git(&["init", "--quiet", "--initial-branch=main", "."]);
+    std::fs::create_dir(folder.path().join("evidence")).expect("is made");
+    std::fs::copy(root().join("evidence/policy.yaml"), folder.path().join("evidence/policy.yaml")).expect("is copied");
+    git(&["add", "evidence"]);
+    git(&["commit", "--quiet", "-m", "base"]);
+    git(&["checkout", "--quiet", "-b", "head"]);
+    std::os::unix::fs::symlink("policy.yaml", folder.path().join("evidence/notes.txt")).expect("is linked");
+    git(&["add", "evidence"]);
+    git(&["commit", "--quiet", "-m", "head"]);
+    std::fs::write(folder.path().join("event.json"), "{}").expect("is written");
+    let event = folder.path().join("event.json").display().to_string();
+    let variables = [("GITHUB_REPOSITORY", "o/r"), ("GITHUB_EVENT_NAME", "push"), ("GITHUB_EVENT_PATH", event.as_str())];
+    let inputs = json!({"command": "gate", "base": "main", "head": "head", "report": "json=gate.json\nmarkdown=gate.md"});
+    let ended = step(folder.path(), &inputs, &variables);
+    let read = |name: &str| ended.outputs.get(name).map(String::as_str).unwrap_or_default();
+    assert_eq!(ended.code, 21, "{}", ended.said);
+    assert_eq!([read("decision"), read("accepted"), read("refused")], ["refuse", "0", "1"], "{:?}", ended.outputs);
+    assert_eq!([read("verdict"), read("reason"), read("exit-code")], ["integrity", "not-a-file", "21"], "{:?}", ended.outputs);
+    let report = std::fs::read_to_string(folder.path().join(read("report"))).expect("the report is there");
+    assert!(report.starts_with("### Evidence gate: refuse (not-a-file)\n"), "{report}");
+    let summary = std::fs::read_to_string(folder.path().join("summary")).expect("a summary");
+    assert!(summary.starts_with("### Evidence gate: refuse (not-a-file)\n"), "{summary}");
+}
+
+#[test]
 fn a_pointer_is_offered_from_the_command_line() {
     let Some(github) = GitHub::shared() else { return };
     let folder = tempfile::tempdir().expect("a directory");

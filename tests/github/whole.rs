@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::act::{Acted, Consumer};
+use crate::act::{Acted, Consumer, caller};
 use crate::fake::{GATE, GitHub};
 use crate::registry_server::program;
-use crate::root;
 use crate::sigstore_stack::{GITHUB, REGISTRY, Stack, exits};
 
 const REPOSITORY: &str = "example-org/evidence";
@@ -51,17 +50,6 @@ impl Drop for Cluster {
     }
 }
 
-/// The workflow of a consumer that calls one of ours, as pinned.
-fn caller(event: &str, workflow: &str, with: &str) -> String {
-    let text = std::fs::read_to_string(root().join(format!("examples/consumer/{workflow}.yaml")));
-    let text = text.expect("reads");
-    let used = text.lines().find_map(|line| line.split_once("uses: ")).expect("is used").1;
-    format!(
-        "name: {workflow}\non: {event}\njobs:\n  {workflow}:\n    uses: {used}\n    with:\n      path: {}\n      plain-http: true\n{with}",
-        env!("CARGO_BIN_EXE_seatrial")
-    )
-}
-
 /// What a workflow run of a repository would say of itself to Sigstore.
 fn identity(repository: &str, id: &str, workflow: &str) -> String {
     let claims = [
@@ -85,13 +73,6 @@ fn variables(token: &str, issuer: &str) -> BTreeMap<&'static str, String> {
         ("ACTIONS_ID_TOKEN_REQUEST_URL", issuer.to_owned()),
         ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "request-token".to_owned()),
     ])
-}
-
-/// The outputs that steps set, by act's log; the last of a name counts. Those that a step has and did not set are empty there.
-fn outputs(acted: &Acted) -> BTreeMap<String, String> {
-    let lines = acted.log.lines().filter_map(|line| line.split_once("::set-output:: ")).map(|(_, set)| set);
-    let set = lines.filter_map(|set| set.split_once('=')).filter(|(_, value)| !value.is_empty());
-    set.map(|(name, value)| (name.trim().to_owned(), value.to_owned())).collect()
 }
 
 /// Whose evidence counts: this repository's, of the reusable workflow, on simulated hardware.
@@ -205,7 +186,7 @@ impl Scene<'_> {
         environment.insert("KUBECONFIG", cluster.kubeconfig().display().to_string());
         let ran = self.runs("workflow_dispatch", &json!({"ref": "refs/heads/main"}), &environment);
         assert!(ran.ok, "{}", ran.log);
-        let set = outputs(&ran);
+        let set = ran.outputs();
         for name in ["bundle", "pointer", "digest", "scope", "verdict"] {
             assert!(set.get(name).is_some_and(|value| !value.is_empty()), "{name}: {}", ran.log);
         }
@@ -252,7 +233,7 @@ impl Scene<'_> {
         let environment = variables("contents=write", &identity(REPOSITORY, "202", "evidence-sign.yaml"));
         let ran = self.runs("push", &json!({"ref": "refs/heads/main"}), &environment);
         assert!(ran.ok, "{}", ran.log);
-        assert_eq!(outputs(&ran).get("pointer"), Some(&format!("evidence/{}", made.path)), "{}", ran.log);
+        assert_eq!(ran.outputs().get("pointer"), Some(&format!("evidence/{}", made.path)), "{}", ran.log);
         let state = self.github.state();
         let signed = entry(&state, "heads/main")["content"].as_str().unwrap_or_default().to_owned();
         assert!(signed.contains("team/pending") && signed.contains("evidence-sign.yaml@"), "{state}");
@@ -287,7 +268,7 @@ impl Scene<'_> {
         let mut environment = variables(GATE, GITHUB);
         environment.insert("GIT_CONFIG_GLOBAL", git_config.display().to_string());
         let ran = self.runs("pull_request_target", &payload, &environment);
-        let set = outputs(&ran);
+        let set = ran.outputs();
         assert_eq!(set.get("decision").map(String::as_str), Some(case.decision), "{name}: {}", ran.log);
         assert_eq!(ran.ok, case.decision == "accept", "{name}: {}", ran.log);
         assert_eq!(set.get("reason").map(String::as_str), Some(case.reason), "{name}: {}", ran.log);
@@ -303,6 +284,33 @@ impl Scene<'_> {
         assert_eq!(report["decision"], case.decision, "{name}");
         assert_eq!(report["reason"].as_str().unwrap_or("ok"), set["reason"], "{name}");
         assert_eq!(output.status.code().map(|code| code.to_string()), set.get("exit-code").cloned(), "{name}");
+        self.verified(&report, case);
+    }
+
+    /// `evidence verify --policy` by command says the same of every pointer that the gate verified.
+    fn verified(&self, report: &Value, case: &Case) {
+        let (folder, root) = (self.consumer.beside(&format!("by-hand-{}", case.name.replace(' ', "-"))), self.stack.trusted_root());
+        let write = |name: &str, text: &str| {
+            let file = folder.join(name);
+            std::fs::create_dir_all(file.parent().expect("has one")).expect("is made");
+            std::fs::write(&file, text).expect("is written");
+            file.display().to_string()
+        };
+        let policy = write("policy.yaml", &case.base_policy);
+        let of_head = |path: &str| case.head_files.iter().find(|(name, _)| name == path).map(|(_, text)| text.as_str());
+        let recipe = of_head("recipes/sim-h100.yaml").map_or_else(|| "sim-h100".to_owned(), |text| write("recipe.yaml", text));
+        for row in report["pointers"].as_array().expect("pointers") {
+            let path = row["path"].as_str().expect("a path");
+            let pointer = write(path, of_head(path).expect("is in the head"));
+            let mut verify =
+                self.stack.seatrial(&["evidence", "verify", &pointer, "--policy", &policy, "--recipe", &recipe, "--plain-http"]);
+            verify.args(["--trusted-root", &root, "-t", "json"]);
+            let output = verify.output().expect("runs");
+            let verified: Value = serde_json::from_slice(&output.stdout)
+                .unwrap_or_else(|_| panic!("{}: {}", case.name, String::from_utf8_lossy(&output.stderr)));
+            assert_eq!(verified["exit"], row["exit"], "{}: {path}: {verified:#}", case.name);
+            assert_eq!(verified["reason"], row["reasons"][0]["reason"], "{}: {path}", case.name);
+        }
     }
 
     /// What the pull request is told: a check run and one comment.

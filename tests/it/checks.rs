@@ -34,6 +34,12 @@ fn trial(site: &Site, cluster: &LeasedCluster, wrong: &[&str]) -> Trial {
     trial
 }
 
+// case: convergence | healthy | the demo cluster; passes
+// case: expected-resources | healthy | the demo cluster; passes
+// case: gpu-operator-health | healthy | the demo cluster; passes
+// case: gpu-operator-version | healthy | the demo cluster; passes
+// case: node-uniformity | healthy | the demo cluster; passes
+// case: operator-health | healthy | the demo cluster; passes
 #[tokio::test]
 async fn a_healthy_cluster_is_green_and_says_what_was_seen() {
     let cluster = lease().await;
@@ -46,6 +52,12 @@ async fn a_healthy_cluster_is_green_and_says_what_was_seen() {
     trial.has("node-uniformity", "pass", "4 GPU nodes, alike within each kind");
 }
 
+// case: operator-health | wrong | the operator wants no replica; fails
+// case: operator-health | wrong | the operator is in CrashLoopBackOff; fails
+// case: gpu-operator-health | wrong | the ClusterPolicy is not ready and a DaemonSet is gone; fails and names both
+// case: gpu-operator-health | wrong | the operator wants no replica; fails
+// case: expected-resources | wrong | a DaemonSet is gone; fails and names it
+// case: expected-resources | wrong | a Deployment wants no replica; fails and names it
 #[tokio::test]
 async fn an_operator_that_crashes_or_is_scaled_to_zero_is_red_and_so_is_what_it_does_not_install() {
     let cluster = lease().await;
@@ -88,6 +100,10 @@ async fn an_operator_that_crashes_or_is_scaled_to_zero_is_red_and_so_is_what_it_
     crashing.has("expected-resources", "fail", "daemonset gpu-operator/nvidia-dcgm-exporter: does not exist");
 }
 
+// case: gpu-operator-version | wrong | an older version by its label; fails with both versions
+// case: gpu-operator-version | wrong | neither a label nor a tag says the version; fails
+// case: gpu-operator-version | healthy | no label: the tag of its image speaks; passes and says so
+// case: expected-resources | wrong | an older version than the recipe wants; fails
 #[tokio::test]
 async fn another_version_and_one_that_is_not_said_are_red() {
     let cluster = lease().await;
@@ -101,8 +117,16 @@ async fn another_version_and_one_that_is_not_said_are_red() {
     label("app.kubernetes.io/version-");
     let tagged = trial(&site, &cluster, &["expected-resources"]);
     tagged.has("gpu-operator-version", "pass", "(image tag)");
+    let bare = format!("gpu-operator=example.invalid/gpu-operator@sha256:{}", "0".repeat(64));
+    cluster.kubectl(&["set", "image", "deployment/gpu-operator", "--namespace", "gpu-operator", &bare]);
+    cluster.kubectl(&["rollout", "status", "deployment/gpu-operator", "--namespace", "gpu-operator", "--timeout=30s"]);
+    let silent = trial(&site, &cluster, &["expected-resources", "gpu-operator-version"]);
+    silent.has("gpu-operator-version", "fail", "does not say its version: no label");
 }
 
+// case: node-uniformity | wrong | one node with another driver; fails and names it
+// case: node-uniformity | wrong | one node with 7 GPUs; fails and names it
+// case: node-uniformity | healthy | one node is cordoned; passes and says so
 #[tokio::test]
 async fn one_node_with_another_driver_or_fewer_gpus_is_named_and_a_cordoned_one_is_disclosed() {
     let cluster = lease().await;
@@ -120,6 +144,8 @@ async fn one_node_with_another_driver_or_fewer_gpus_is_named_and_a_cordoned_one_
     trial(&site, &cluster, &["node-uniformity"]).has("node-uniformity", "fail", "sim-node-2: gpus 7 (usual: 8, 3 nodes)");
 }
 
+// case: convergence | wrong | a node has a start-up taint; fails and names it
+// case: convergence | wrong | 4 nodes where the recipe says 5; fails
 #[tokio::test]
 async fn a_node_that_still_comes_up_and_nodes_that_are_not_there_are_no_rest() {
     let cluster = lease().await;

@@ -98,6 +98,15 @@ async fn in_an_administrators_namespace_a_killed_run_goes_on_and_the_namespace_s
     assert_eq!(cluster.left(), "");
     cluster.get(&["namespace", "trials"]);
     place.assert_published_once(0).await;
+    // Nothing is left to do, and the steps after it in a workflow of GitHub's are told where everything is all the same.
+    let outputs = place.path("outputs");
+    place.bin(&args).env("GITHUB_ACTIONS", "true").env("GITHUB_OUTPUT", &outputs).exits(0);
+    place.assert_nothing_repeated("out");
+    let outputs = std::fs::read_to_string(outputs).expect("outputs are set");
+    let digest = outputs.lines().skip_while(|line| !line.starts_with("digest<<")).nth(1).expect("a digest").replace(':', "-");
+    let pointer = format!("evidence/sim-h100/{digest}.yaml");
+    assert!(place.path(&pointer).is_file() && outputs.contains(&pointer), "{outputs}");
+    assert!(outputs.contains("bundle<<") && outputs.contains("out/bundle"), "{outputs}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -18,6 +18,9 @@ fn plant(cluster: &LeasedCluster, node: &str, defect: &str) {
     cluster.load(&format!("apiVersion: seatrial.dev/v1alpha1\nkind: SimCluster\nname: planted\nnodes:\n- {{{node}{defect}}}\n"));
 }
 
+// case: dra-support | healthy | two nodes with DRA; passes five times
+// case: gpu-capacity | healthy | two nodes by device plugin, two by DRA; passes five times
+// case: platform-health | healthy | everything runs; passes five times
 #[tokio::test]
 async fn five_runs_of_a_healthy_cluster_are_green_with_the_same_plan_and_snapshot() {
     let cluster = lease().await;
@@ -45,6 +48,8 @@ async fn the_training_and_inference_workflows_are_green_too() {
     }
 }
 
+// case: gpu-capacity | wrong | one device, or one of the capacity, less than the node's label says; fails and names the node
+// case: gpu-capacity | wrong | one GPU is not allocatable; fails and names the node
 #[tokio::test]
 async fn a_node_whose_advertisers_disagree_is_named_by_gpu_capacity() {
     let cluster = lease().await;
@@ -65,6 +70,8 @@ async fn a_node_whose_advertisers_disagree_is_named_by_gpu_capacity() {
     nothing_left(&cluster);
 }
 
+// case: dra-support | wrong | a pool has one of two ResourceSlices; fails and names the pool
+// case: gpu-capacity | wrong | a pool has one of two ResourceSlices; fails and names the node
 #[tokio::test]
 async fn a_pool_that_lacks_a_slice_is_named_by_both_checks_that_look_at_pools() {
     let cluster = lease().await;
@@ -85,6 +92,7 @@ async fn gpus_that_the_cluster_does_not_have_are_a_failure_of_the_intent_and_not
     trial.has("intent/training", "fail", "2 pods with 8 GPUs each are wanted, 1 would fit if nothing else ran");
 }
 
+// case: dra-support | wrong | the DeviceClass matches nothing; fails with the scheduler's words
 #[tokio::test]
 async fn a_device_class_that_matches_nothing_fails_dra_support_with_the_schedulers_words() {
     let cluster = lease().await;
@@ -97,6 +105,7 @@ async fn a_device_class_that_matches_nothing_fails_dra_support_with_the_schedule
     nothing_left(&cluster);
 }
 
+// case: dra-support | wrong | the scheduler has stopped; fails
 #[tokio::test]
 async fn a_scheduler_that_has_stopped_fails_dra_support_and_the_intent() {
     let mut cluster = lease().await;
@@ -109,6 +118,8 @@ async fn a_scheduler_that_has_stopped_fails_dra_support_and_the_intent() {
     nothing_left(&cluster);
 }
 
+// case: dra-support | fault | ResourceSlices may not be listed; refused beforehand, else error(denied)
+// case: gpu-capacity | fault | ResourceSlices may not be listed; refused beforehand, else error(denied)
 #[tokio::test]
 async fn a_denied_read_is_refused_beforehand_and_an_error_of_the_checks_that_need_it() {
     let cluster = lease().await;
@@ -175,6 +186,8 @@ spec:
           status: {(availableReplicas == replicas): true}
 ";
 
+// case: platform-health | wrong | an operator's new image never starts; fails and names the Deployment
+// case: platform-health | wrong | a node is not ready; fails and names it
 #[tokio::test]
 async fn an_unhealthy_deployment_and_a_node_that_is_not_ready_are_named_by_setup_health_and_platform_health() {
     let cluster = lease().await;
@@ -231,6 +244,7 @@ spec:
     spec: {containers: [{name: c, image: example.invalid/c:1, resources: {limits: {nvidia.com/gpu: 8}}}]}
 ";
 
+// case: dra-support | wrong | others hold every GPU; error(busy)
 #[tokio::test]
 async fn gpus_that_others_hold_are_busy_which_is_an_error_and_not_a_failure() {
     let cluster = lease().await;

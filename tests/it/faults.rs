@@ -35,6 +35,7 @@ pub(crate) fn proxied(cluster: &LeasedCluster) -> (FaultProxy, tempfile::TempDir
     (proxy, folder, file)
 }
 
+// case: gpu-capacity | fault | 503 three times; passes, and says so
 #[tokio::test]
 async fn a_read_that_fails_three_times_is_repeated_and_the_check_passes_as_flaky() {
     let cluster = lease().await;
@@ -56,6 +57,8 @@ async fn a_read_that_fails_three_times_is_repeated_and_the_check_passes_as_flaky
     assert_eq!(flaky, ["gpu-capacity"]);
 }
 
+// case: gpu-capacity | fault | 503 for ever; error(unavailable)
+// case: dra-support | fault | 503 for ever; error(unavailable)
 #[tokio::test]
 async fn a_read_that_goes_on_failing_is_an_error_that_says_unavailable() {
     let cluster = lease().await;
@@ -70,6 +73,8 @@ async fn a_read_that_goes_on_failing_is_an_error_that_says_unavailable() {
     nothing_left(&cluster);
 }
 
+// case: dra-support | fault | watches are cut or expire; passes
+// case: platform-health | fault | watches are cut or expire; passes
 #[tokio::test]
 async fn watches_that_are_cut_all_the_time_or_have_expired_do_not_change_the_verdict() {
     let cluster = lease().await;

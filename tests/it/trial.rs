@@ -2,12 +2,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::Bin;
 use crate::support::cluster::{LeasedCluster, servers};
+use crate::support::{Bin, eventually};
 
 /// Holds at once, so that no trial waits for a health test that it is not about.
 const QUICK: &str = "
@@ -80,6 +81,25 @@ impl Site {
         format!("./{name}")
     }
 
+    /// A kubeconfig of someone who has the roles that are printed for this recipe and workflow in namespace `default`, and nothing more.
+    pub(crate) fn with_printed_roles(&self, cluster: &LeasedCluster, workflow: &str) -> PathBuf {
+        let rbac = ["rbac", workflow, "--recipe", "./recipe.yaml", "--namespace", "default", "--service-account", "default:tester"];
+        let roles = Bin::within(self.folder.path()).args(rbac).exits(0).stdout;
+        cluster.apply(&format!("apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: tester, namespace: default}}\n---\n{roles}"));
+        let token = cluster.kubectl(&["create", "token", "tester", "--namespace", "default"]);
+        let text = std::fs::read_to_string(cluster.kubeconfig()).expect("is there");
+        let mut config: Value = seatrial::yaml::from_str(&text, "kubeconfig").expect("is YAML");
+        config["users"][0]["user"] = serde_json::json!({"token": token.trim()});
+        let file = self.folder.path().join("tester.kubeconfig");
+        std::fs::write(&file, config.to_string()).expect("is written");
+        eventually("the roles to be seen", Duration::from_secs(20), || {
+            let args = ["auth", "can-i", "create", "pods", "--namespace", "default", "--quiet"];
+            let cluster_wide = ["auth", "can-i", "list", "nodes", "--quiet"];
+            (cluster.try_kubectl(&file, &args, "").0 && cluster.try_kubectl(&file, &cluster_wide, "").0).then_some(())
+        });
+        file
+    }
+
     /// Runs a workflow with this recipe, in a namespace that is there, and insists on the exit code.
     #[track_caller]
     pub(crate) fn run(&self, kubeconfig: &Path, workflow: &str, flags: &[&str], code: i32) -> Trial {
@@ -137,7 +157,7 @@ impl Trial {
 /// Insists that no run has left anything in the cluster.
 #[track_caller]
 pub(crate) fn nothing_left(cluster: &LeasedCluster) {
-    let kinds = "namespaces,leases,pods,jobs,deployments,configmaps,resourceclaims,resourceclaimtemplates";
+    let kinds = "namespaces,leases,pods,jobs,deployments,configmaps,resourceclaims,resourceclaimtemplates,horizontalpodautoscalers";
     let left = cluster.kubectl(&["get", kinds, "-A", "-l", "app.kubernetes.io/managed-by=seatrial", "-o", "name"]);
     assert_eq!(left, "", "is left in the cluster");
 }

@@ -173,6 +173,11 @@ impl LeasedCluster {
         bin.args([Path::new("--kubeconfig"), &self.kubeconfig()]).exits(0);
     }
 
+    /// Says that a test changes what is not in the cluster's store; the control plane is thrown away afterwards.
+    pub(crate) fn spoil(&mut self) {
+        self.dirty = true;
+    }
+
     /// Stops a component (`kube-scheduler`, `kube-controller-manager`, …) or a process of an add-on (`kueue`, …), as if it hung.
     pub(crate) fn stop(&mut self, component: &'static str) {
         self.stopped.push(component);

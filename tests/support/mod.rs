@@ -1,13 +1,20 @@
 //! What integration tests share: the program with a scrubbed environment, and real control planes.
 
+pub(crate) mod adapter;
+pub(crate) mod autoscaler;
 pub(crate) mod cluster;
 mod etcd;
+pub(crate) mod exporter;
 #[expect(dead_code, reason = "other test programs use the rest of it")]
 pub(crate) mod fault_proxy;
 pub(crate) mod node;
+pub(crate) mod pod_server;
+pub(crate) mod prometheus;
 #[expect(dead_code, reason = "other test programs use the rest of it")]
 pub(crate) mod registry;
 pub(crate) mod runs;
+#[expect(dead_code, reason = "other test programs use the rest of it")]
+mod tls;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

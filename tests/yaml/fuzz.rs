@@ -21,6 +21,11 @@ const CASES: u64 = 1000;
 /// The longest that one document may take; the readers are not optimised here and the machine may be busy.
 const ONE: Duration = Duration::from_secs(20);
 
+/// Reads a file of health tests that has nothing beside it.
+fn health_tests(text: &str) -> seatrial::error::Result<Vec<health::Test>> {
+    health::load("x", text, &health::Beside { read: &|_| Ok(String::new()), values: &serde_json::Map::new() })
+}
+
 struct Reader {
     name: &'static str,
     seeds: fn(&Seeds) -> Vec<String>,
@@ -95,7 +100,7 @@ const READERS: &[Reader] = &[
     Reader {
         name: "health tests",
         seeds: |seeds| seeds.files(|path| path.contains("/health/") || path.ends_with("chainsaw.yaml")),
-        read: |text| drop(health::load("x", text, &|_| Ok(String::new()))),
+        read: |text| drop(health_tests(text)),
     },
     Reader {
         name: "workflows",
@@ -213,5 +218,5 @@ fn the_seeds_are_read_by_whom_they_are_for() {
     assert!(any(shown(&seeds), &|text| Pointer::parse(text, "x").is_ok()) >= 1, "a pointer");
     assert!(any(shown(&seeds), &|text| results::ctrf::read(text.as_bytes()).is_ok()) >= 1, "CTRF");
     assert!(any(seeds.files(|path| path.ends_with("sim-h100.yaml")), &|text| recipe::load::parse(text, "x").is_ok()) >= 1);
-    assert!(any(seeds.files(|path| path.contains("/health/")), &|text| health::load("x", text, &|_| Ok(String::new())).is_ok()) >= 1);
+    assert!(any(seeds.files(|path| path.contains("/health/")), &|text| health_tests(text).is_ok()) >= 1);
 }

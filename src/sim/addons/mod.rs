@@ -4,8 +4,11 @@
 //! administrator's kubeconfig and outlive the command; everything of them lies in one folder, from which they are found and ended.
 
 pub mod jobset;
+pub mod kai;
 pub mod karpenter;
 pub mod kueue;
+pub mod lws;
+pub mod trainer;
 pub mod volcano;
 
 mod certificates;
@@ -47,7 +50,7 @@ pub struct Addon {
 }
 
 /// All add-ons, in the order in which they are started.
-pub static ALL: &[&Addon] = &[&jobset::ADDON, &kueue::ADDON, &volcano::ADDON, &karpenter::ADDON];
+pub static ALL: &[&Addon] = &[&jobset::ADDON, &lws::ADDON, &trainer::ADDON, &kueue::ADDON, &volcano::ADDON, &kai::ADDON, &karpenter::ADDON];
 
 /// What add-ons are told instead of their defaults.
 #[derive(Clone, Debug, Default)]
