@@ -74,7 +74,7 @@ async fn a_cluster_that_sim_did_not_start_is_refused_before_anything_is_made() {
     nothing_left(&cluster);
     // A mark that was copied from another cluster.
     let copied =
-        "{apiVersion: v1, kind: ConfigMap, metadata: {name: seatrial-sim, namespace: kube-system}, data: {name: sim, dir: /nonexistent}}";
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: seatrial-sim, namespace: kube-system}\ndata: {name: sim, dir: /nonexistent}\n";
     cluster.apply(copied);
     let ran = site.bin(&["run", &workflow(&site, POOL), "--recipe", "./recipe.yaml", "--namespace", "default"], &cluster.kubeconfig());
     let ran = ran.exits(2);
