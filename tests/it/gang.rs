@@ -153,7 +153,11 @@ async fn a_kueue_that_hangs_fails_and_what_was_made_until_then_is_gone() {
     let mut cluster = lease_with(&["kueue"]).await;
     cluster.stop("kueue");
     // Asked before, the same is said of a Job.
-    trial(&site(""), &cluster, &["--skip-preflight"], 1).has("gang-scheduling", "fail", "kueue does not answer, so nothing can be given to it");
+    trial(&site(""), &cluster, &["--skip-preflight"], 1).has(
+        "gang-scheduling",
+        "fail",
+        "kueue does not answer, so nothing can be given to it",
+    );
     cluster.start("kueue");
     no_queue_left(&cluster, "topologies,resourceflavors,clusterqueues,localqueues");
 }
