@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{Bin, eventually};
 use crate::support::cluster::LeasedCluster;
+use crate::support::{Bin, eventually};
 
 /// Holds at once, so that no trial waits for a health test that it is not about.
 const QUICK: &str = "
