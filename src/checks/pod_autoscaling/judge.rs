@@ -140,7 +140,7 @@ mod tests {
     use crate::results::Verdict;
 
     fn metric() -> ScalingMetric {
-        crate::yaml::from_str("{source: pods, name: load, target: 50}", "metric").expect("is a metric")
+        serde_json::from_value(json!({"source": "pods", "name": "load", "target": 50})).expect("is a metric")
     }
 
     fn service(group: &str, available: &str) -> Value {

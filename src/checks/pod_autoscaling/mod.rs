@@ -108,16 +108,18 @@ async fn offers(cluster: &Cluster, resource: &str) -> Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     #[test]
     fn only_a_load_that_is_known_to_raise_the_metric_is_tried() {
-        let named = |text: &str| crate::yaml::from_str::<ScalingMetric>(text, "metric").expect("is a metric");
-        let gpu = named("{source: pods, name: gpu_utilization, target: 50}");
+        let named = |metric: Value| serde_json::from_value::<ScalingMetric>(metric).expect("is a metric");
+        let gpu = named(json!({"source": "pods", "name": "gpu_utilization", "target": 50}));
         assert!(load(&gpu, false).is_none() && load(&gpu, true).is_some());
-        assert!(load(&named("{source: resource, name: cpu, target: 50}"), false).is_some());
-        assert!(load(&named("{source: resource, name: memory, target: 50}"), false).is_none());
-        let own = named("{source: pods, name: x, target: 50, load: {image: burn:1, command: [burn]}}");
+        assert!(load(&named(json!({"source": "resource", "name": "cpu", "target": 50})), false).is_some());
+        assert!(load(&named(json!({"source": "resource", "name": "memory", "target": 50})), false).is_none());
+        let own = named(json!({"source": "pods", "name": "x", "target": 50, "load": {"image": "burn:1", "command": ["burn"]}}));
         assert_eq!(load(&own, false).map(|load| load.image).as_deref(), Some("burn:1"));
     }
 
