@@ -99,7 +99,8 @@ impl Bin {
     pub(crate) fn within(path: &Path) -> Self {
         let mut command = assert_cmd::Command::new(env!("CARGO_BIN_EXE_seatrial"));
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", path).current_dir(path);
-        command.timeout(Duration::from_secs(180));
+        // A check may wait for Prometheus for four minutes.
+        command.timeout(Duration::from_secs(420));
         Self { command, folder: None, path: path.to_owned() }
     }
 
