@@ -92,6 +92,9 @@ pub const CLEANUP: Duration = Duration::from_secs(60);
 /// How long the cluster must look settled before set-up calls it so.
 pub const SETTLE_DWELL: Duration = Duration::from_secs(2);
 
+/// How long an autoscaler may take to make a node for a pending pod, or to remove an empty one: Karpenter with kwok takes 5 and 35 s.
+pub const SETUP_NODE: Duration = Duration::from_secs(150);
+
 /// How long `sim up` may take unless told otherwise: 10 s are usual, an overloaded machine takes five times that.
 pub const SIM_UP: Duration = Duration::from_secs(120);
 /// How often the processes of a simulated cluster are looked at while it starts or ends; nothing announces their end.
@@ -207,6 +210,10 @@ pub const POD_RUNNING: Duration = Duration::from_secs(30);
 pub const GANG_PLACED: Duration = Duration::from_secs(30);
 /// How long no pod of a gang that does not fit may hold a GPU: ten cycles of a gang scheduler, each of which would place some if it could.
 pub const GANG_DWELL: Duration = Duration::from_secs(10);
+/// How long an operator may take to take an object up: seconds are usual, and one that was restarted first waits out a lease of 15 s.
+pub const RECONCILED: Duration = Duration::from_secs(60);
+/// How long a killed controller may take to be back: its image is on the node, its readiness is probed every 10 s or so.
+pub const CONTROLLER_BACK: Duration = Duration::from_secs(120);
 /// How long a controller may take to say that a queue of ours is usable.
 pub const QUEUE_READY: Duration = Duration::from_secs(20);
 /// How long an allocation may outlive its pod before it counts as leaked.
@@ -282,6 +289,11 @@ pub const METRIC_AGE: jiff::SignedDuration = jiff::SignedDuration::from_secs(120
 /// Exporters asked at a time: each takes a connection through the API server.
 pub const EXPORTERS_PARALLEL: usize = 16;
 
+/// How long a Prometheus that has just started may have no target that is up: many scrape every half minute.
+pub const TARGETS_UP: Duration = Duration::from_secs(45);
+/// How long Prometheus may take from the last request to the count of it: its operator writes its configuration anew within two minutes,
+/// and many scrape once a minute.
+pub const SERVICE_METRICS: Duration = Duration::from_secs(240);
 /// How long a pod with a small image may take from creation to running, where its node has not pulled the image yet.
 pub const ERRAND_RUNNING: Duration = Duration::from_secs(60);
 /// How long a container may take to list devices, once it runs.

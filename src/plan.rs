@@ -238,7 +238,10 @@ mod tests {
     fn reordered(ids: &[&str], keep: bool) -> Inputs {
         let mut inputs = inputs("conformance");
         let steps = &mut inputs.workflow.workflow.spec.steps;
-        *steps = ids.iter().map(|id| StepSpec { id: (*id).to_owned(), manifests: vec![], keep: keep && *id == "intent" }).collect();
+        *steps = ids
+            .iter()
+            .map(|id| StepSpec { id: (*id).to_owned(), manifests: vec![], karpenter: None, keep: keep && *id == "intent" })
+            .collect();
         inputs
     }
 

@@ -29,6 +29,73 @@ pub struct Vendor {
     pub volatile_labels: Vec<String>,
     /// The GPU operator.
     pub operator: Operator,
+    /// What its metrics exporter says.
+    pub exporter: Exporter,
+    /// Device nodes in containers.
+    pub devices: Devices,
+    /// The tool that lists GPUs.
+    pub tool: Tool,
+}
+
+/// A vendor's own tool.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Tool {
+    /// What it is called.
+    pub name: String,
+    /// An image in which it runs.
+    pub image: String,
+    /// What is asked of it, each a command of a shell.
+    pub commands: Vec<String>,
+}
+
+/// Device nodes of a vendor's GPUs, as shells match paths.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Devices {
+    /// One for each GPU.
+    pub whole: String,
+    /// One or more for each part of a GPU that is cut up.
+    #[serde(default)]
+    pub parts: Option<String>,
+}
+
+/// What a vendor's metrics exporter says, and where.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Exporter {
+    /// The port of its pods.
+    pub port: u16,
+    /// The path.
+    pub path: String,
+    /// Labels that tell GPUs apart, the best one first.
+    pub gpu_labels: Vec<String>,
+    /// Labels that may name the node.
+    pub node_labels: Vec<String>,
+    /// Metrics by what they measure.
+    pub metrics: Vec<ExporterMetric>,
+}
+
+/// A metric of an exporter.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExporterMetric {
+    /// What is measured. Of each quantity every GPU must have one metric, unless it is optional.
+    pub quantity: String,
+    /// Its names, by release of the exporter.
+    pub names: Vec<String>,
+    /// The unit, as UCUM has it.
+    pub unit: String,
+    /// The least that a GPU can have.
+    pub min: i64,
+    /// The most; beyond are the values by which a driver says that it does not know.
+    pub max: i64,
+    /// It need not be there.
+    #[serde(default)]
+    pub optional: bool,
+    /// It grows for as long as the GPU has power, so one that stands still is not measured.
+    #[serde(default)]
+    pub grows: bool,
 }
 
 /// What a vendor's GPU operator is made of. A name may begin or end with `*`, which stands for anything.

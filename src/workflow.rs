@@ -9,6 +9,7 @@ use crate::data;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::recipe::{Intent, Metadata};
+use crate::sim::addons::karpenter::{self, InstanceType, Pool};
 use crate::{files, limits, steps, yaml};
 
 /// A workflow document.
@@ -60,9 +61,67 @@ pub struct StepSpec {
     /// setup: files with the Kubernetes objects to apply, relative to the workflow file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub manifests: Vec<String>,
+    /// setup: node pools of Karpenter's, in a simulated cluster; Karpenter is started if it does not run there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub karpenter: Option<Karpenter>,
     /// intent: leave the workload running for the steps after it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub keep: bool,
+}
+
+/// What Karpenter can make, and in which pools.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Karpenter {
+    /// The kinds of machines, instead of those that come with seatrial.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub instance_types: Vec<InstanceType>,
+    /// The pools; set-up proves of each with devices that it makes a node for a pending pod and removes it.
+    pub node_pools: Vec<Pool>,
+    /// Karpenter's ports for metrics and health cannot be bound to 127.0.0.1: true where that is acceptable. Not needed where it runs.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub listen_on_all_interfaces: bool,
+}
+
+/// Name of the node class of a workflow's pools.
+const NODE_CLASS: &str = "seatrial-setup";
+
+impl Karpenter {
+    /// The kinds of machines that its pools may use.
+    fn types(&self) -> Result<Vec<InstanceType>> {
+        if self.instance_types.is_empty() { karpenter::instance_types() } else { Ok(self.instance_types.clone()) }
+    }
+
+    fn check(&self, place: &str) -> Result<()> {
+        if self.node_pools.is_empty() {
+            return Err(Error::usage(format!("{place}: karpenter has no nodePools: it would make nothing")));
+        }
+        let types = self.types()?;
+        let known: Vec<&str> = types.iter().map(|instance| instance.name.as_str()).collect();
+        for pool in &self.node_pools {
+            if pool.instance_types.is_empty() || pool.limits.is_empty() {
+                return Err(Error::usage(format!("{place}: pool {} needs instanceTypes, and limits for what they have", pool.name)));
+            }
+            for name in &pool.instance_types {
+                let Some(instance) = types.iter().find(|instance| instance.name == *name) else {
+                    let error = Error::usage(format!("{place}: pool {} has the unknown instance type `{name}`", pool.name));
+                    return Err(error.did_you_mean(name, known.iter().copied(), format!("types: {}", known.join(", "))));
+                };
+                let unbounded = instance.resources.keys().find(|resource| resource.contains('/') && !pool.limits.contains_key(*resource));
+                if let Some(resource) = unbounded {
+                    let message = format!("{place}: pool {} has no limit for {resource}, of which {name} has some", pool.name);
+                    return Err(Error::usage(message).hint(format!("add it: limits: {{{resource}: \"16\"}}")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The objects that set-up applies, in their order.
+    fn objects(&self) -> Vec<serde_json::Value> {
+        let pools = self.node_pools.iter().map(|pool| pool.object(NODE_CLASS));
+        std::iter::once(karpenter::node_class(NODE_CLASS)).chain(pools).collect()
+    }
 }
 
 /// A workflow that was read and checked, with what it refers to.
@@ -90,14 +149,15 @@ impl Loaded {
         };
         let workflow: Workflow = yaml::from_str(&text, &name)?;
         workflow.check(&text, &name)?;
-        let manifests = workflow.read_manifests(folder, &name)?;
+        let mut manifests: Vec<serde_json::Value> = workflow.karpenter().map(Karpenter::objects).unwrap_or_default();
+        manifests.extend(workflow.read_manifests(folder, &name)?);
         Ok(Self { workflow, manifests })
     }
 
     /// A workflow of some steps and no intent, in the order given.
     #[must_use]
     pub fn of_steps(name: &str, ids: &[&str]) -> Self {
-        let steps = ids.iter().map(|id| StepSpec { id: (*id).to_owned(), manifests: Vec::new(), keep: false }).collect();
+        let steps = ids.iter().map(|id| StepSpec { id: (*id).to_owned(), manifests: Vec::new(), karpenter: None, keep: false }).collect();
         let workflow = Workflow {
             api_version: ApiVersion::V1alpha1,
             kind: Kind::Workflow,
@@ -142,11 +202,23 @@ impl Workflow {
             if !step.manifests.is_empty() && step.id != "setup" {
                 return Err(Error::usage(format!("{place}: `manifests` belongs to setup, not to {}", step.id)));
             }
+            if step.karpenter.is_some() && step.id != "setup" {
+                return Err(Error::usage(format!("{place}: `karpenter` belongs to setup, not to {}", step.id)));
+            }
+            if let Some(karpenter) = &step.karpenter {
+                karpenter.check(&place)?;
+            }
             if step.keep && step.id != "intent" {
                 return Err(Error::usage(format!("{place}: `keep` belongs to intent, not to {}", step.id)));
             }
         }
         Ok(())
+    }
+
+    /// What set-up asks of Karpenter, if anything.
+    #[must_use]
+    pub fn karpenter(&self) -> Option<&Karpenter> {
+        self.spec.steps.iter().find_map(|step| step.karpenter.as_ref())
     }
 
     fn read_manifests(&self, folder: Option<&Path>, name: &str) -> Result<Vec<serde_json::Value>> {
@@ -221,6 +293,20 @@ mod tests {
         let head = "apiVersion: seatrial.dev/v1alpha1\nkind: Workflow\nmetadata: {name: x}\nspec:\n  intent: training\n";
         assert!(refused(&format!("{head}  steps: []\n")).chain().contains("steps is empty"));
         assert!(refused(&format!("{head}  steps: [{{id: health}}, {{id: health}}]\n")).chain().contains("listed twice"));
+    }
+
+    #[test]
+    fn a_pool_of_an_unknown_type_or_without_a_limit_for_its_gpus_is_refused() {
+        let pool = |pool: &str| {
+            let head = "apiVersion: seatrial.dev/v1alpha1\nkind: Workflow\nmetadata: {name: x}\nspec:\n  intent: training\n  steps:\n";
+            refused(&format!("{head}  - id: setup\n    karpenter: {{nodePools: [{pool}]}}\n"))
+        };
+        let error = pool("{name: a, instanceTypes: [p5.48xlarg], limits: {nvidia.com/gpu: '8'}}");
+        assert!(error.chain().contains("w.yaml:7:9: pool a has the unknown instance type"), "{}", error.chain());
+        assert_eq!(error.hints(), ["did you mean `p5.48xlarge`?"]);
+        let error = pool("{name: a, instanceTypes: [p5.48xlarge], limits: {cpu: '8'}}");
+        assert!(error.chain().contains("no limit for nvidia.com/gpu"), "{}", error.chain());
+        assert!(pool("").chain().contains("no nodePools"));
     }
 
     #[test]

@@ -18,6 +18,8 @@ mod docs;
 mod evidence;
 #[path = "github/fake.rs"]
 mod fake;
+#[path = "github/forms.rs"]
+mod forms;
 #[path = "github/init.rs"]
 mod init;
 #[path = "github/inputs.rs"]

@@ -1,10 +1,15 @@
 //! Checks: one question with one verdict each. This file is their vocabulary and the one list of them.
 
+mod accelerator_metrics;
+mod ai_service_metrics;
+mod check_nvidia_smi;
 mod cluster_autoscaling;
 mod convergence;
 mod dra_support;
+mod errand;
 pub mod expected;
 mod expected_resources;
+mod exposition;
 mod gang_scheduling;
 mod gpu_capacity;
 mod gpu_operator_health;
@@ -15,6 +20,8 @@ mod operator_health;
 mod platform_health;
 mod pod_autoscaling;
 pub mod probe;
+mod robust_controller;
+mod secure_accelerator_access;
 pub mod settled;
 mod unbroken;
 
@@ -118,6 +125,9 @@ impl Check {
 
 /// All checks, by id. Everything else (listing, documentation, roles, completion) is derived from this list.
 pub static ALL: &[&Check] = &[
+    &accelerator_metrics::CHECK,
+    &ai_service_metrics::CHECK,
+    &check_nvidia_smi::CHECK,
     &cluster_autoscaling::CHECK,
     &convergence::CHECK,
     &dra_support::CHECK,
@@ -130,13 +140,12 @@ pub static ALL: &[&Check] = &[
     &operator_health::CHECK,
     &platform_health::CHECK,
     &pod_autoscaling::CHECK,
+    &robust_controller::CHECK,
+    &secure_accelerator_access::CHECK,
 ];
 
 /// Ids that users of the incumbent know and that this version cannot run: `error(unsupported)`, never "unknown" and never skipped.
 pub static NOT_BUILT_YET: &[&str] = &[
-    "accelerator-metrics",
-    "ai-service-metrics",
-    "check-nvidia-smi",
     "cre-training-goodput",
     "gke-gpu-nic-networks",
     "inference-gateway",
@@ -145,8 +154,6 @@ pub static NOT_BUILT_YET: &[&str] = &[
     "nccl-all-reduce-bw-net",
     "nccl-all-reduce-bw-nvls",
     "nccl-cre-all-reduce-bw",
-    "robust-controller",
-    "secure-accelerator-access",
     "slinky-slurm-health",
     "slinky-slurm-imex-channel",
 ];
@@ -241,8 +248,10 @@ pub struct Cx<'a> {
     pub scratch: Option<&'a Scratch>,
     /// How our pods look on this cluster.
     pub pods: &'a PodOptions,
-    /// True if every GPU node of the snapshot is simulated, so that no container runs.
+    /// True if the cluster's GPU hardware is simulated, by any mark.
     pub simulated: bool,
+    /// True if kwok plays every GPU node of the snapshot, so that no container runs.
+    pub without_containers: bool,
     /// The most GPUs that the run may hold at a time, where the user says so.
     pub most_gpus: Option<u32>,
     /// Where progress is shown.
@@ -273,7 +282,7 @@ pub async fn run(known: Known, step: &str, phase: Phase, cx: &Cx<'_>) -> TestRes
 }
 
 async fn outcome(check: &'static Check, cx: &Cx<'_>) -> Outcome {
-    if check.fidelity != Fidelity::Api && cx.simulated {
+    if check.fidelity != Fidelity::Api && cx.without_containers {
         return Outcome::skip(SkipReason::NeedsNode, "no container runs on simulated nodes");
     }
     let ended = tokio::time::timeout(check.timeout, AssertUnwindSafe((check.run)(cx)).catch_unwind()).await;

@@ -2,8 +2,10 @@
 
 use crate::cli::Cx;
 use crate::cluster::{Cluster, scratch};
-use crate::error::{Context, Result};
+use crate::error::{Context, Kind, Result};
 use crate::exit::Exit;
+use crate::sim::home::Home;
+use crate::sim::{addons, mark};
 
 /// Remove what runs with an expired Lease left in the cluster; living runs are left alone.
 #[derive(Debug, clap::Args)]
@@ -25,11 +27,33 @@ pub(crate) async fn exec(args: Args, cx: Cx) -> Result<Exit> {
             scratch::remove_remains(&cluster, remains).await.with_context(|| format!("remove what run {} left", remains.run))?;
         }
     }
-    if found.is_empty() {
+    let controllers = controllers(&cluster).await?;
+    for (home, run) in &controllers {
+        let verb = if args.dry_run { "would end" } else { "ending" };
+        cx.ui.line(format!("{verb} controllers that run {run} started beside simulated cluster {}", home.name()));
+        if !args.dry_run {
+            addons::remove_of_run(&home.addons(), run).await.with_context(|| format!("end what run {run} started"))?;
+        }
+    }
+    if found.is_empty() && controllers.is_empty() {
         cx.ui.line("nothing is left of dead runs");
     }
     for run in scratch::living(&cluster).await.context("look for runs that live")? {
         cx.ui.line(format!("run {run} counts as alive until its Lease runs out: left alone"));
     }
     Ok(Exit::Ok)
+}
+
+/// Controllers that were started for runs that no longer live, where the cluster is a simulated one of this machine. While any run
+/// lives they stay: it may be using them.
+async fn controllers(cluster: &Cluster) -> Result<Vec<(Home, String)>> {
+    let home = match mark::home_of(cluster).await {
+        Ok(home) => home,
+        Err(error) if matches!(error.kind(), Kind::Usage | Kind::Denied) => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    if !scratch::living(cluster).await.context("look for runs that live")?.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(addons::runs(&home.addons())?.into_iter().map(|run| (home.clone(), run)).collect())
 }

@@ -118,7 +118,7 @@ async fn up(args: &Up, cx: &Cx) -> Result<Exit> {
     let began = Instant::now();
     let home = args.which.home()?;
     let description = Description::read(&args.cluster)?;
-    let with = Chosen::new(&args.with, args.listen_on_all_interfaces)?;
+    let with = Chosen::new(&args.with, args.listen_on_all_interfaces, "give --listen-on-all-interfaces")?;
     plane::up(&home, &description, &with, Duration::from_secs(args.wait), &cx.ui).await?;
     cx.ui.clear_live();
     let mut parts = vec![format!("{} nodes", description.node_count())];

@@ -10,11 +10,13 @@ use crate::cli::{Cx, reports};
 use crate::cluster::{Cluster, scratch};
 use crate::digest::canonical_json;
 use crate::engine::Engine;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::evidence::secrets;
 use crate::journal::{Header, Journal};
 use crate::plan::Plan;
 use crate::results::{Report, markdown};
+use crate::sim::home::Home;
+use crate::sim::{addons, mark};
 use crate::snapshot::{Hardware, Snapshot};
 use crate::steps::{Corner, Inputs, RunFacts, collect};
 use crate::ui::Ui;
@@ -78,6 +80,7 @@ impl Trial {
         if !conduct.skip_preflight {
             preflight::ask(cluster, look, &inputs, &place, &cx.ui).await?.require(&cx.ui)?;
         }
+        let home = started_beside(&inputs, cluster).await?;
         confirm(&conduct, &inputs, &cx.ui, cluster, look, &plan)?;
         // Only now: a run that was refused leaves no directory behind.
         let resumed = earlier.is_some();
@@ -90,6 +93,7 @@ impl Trial {
             id: header.run.clone(),
             out: out.clone(),
             hardware: look.cluster.hardware,
+            without_containers: look.without_containers(),
             started_at: header.started_at,
             finished_at: header.started_at,
             plan: canonical_json(&plan)?,
@@ -99,7 +103,11 @@ impl Trial {
         let Conduct { limit, fail_fast, .. } = conduct;
         let mut engine = Engine { inputs: &inputs, cluster, journal, ui: &cx.ui, cancel, limit, fail_fast };
         let corner = Corner::new(place).used(resumed && inputs.creates());
-        let state = engine.run(corner, &mut facts).await?;
+        let state = engine.run(corner, &mut facts).await;
+        if let Some(home) = home.filter(|_| !conduct.no_cleanup) {
+            addons::remove_of_run(&home.addons(), &header.run).await.context("remove the controllers that set-up started")?;
+        }
+        let state = state?;
         signals.abort();
         let report = collect::report(&inputs, &state, &facts)?;
         if let Some(snapshot) = &state.snapshot {
@@ -110,6 +118,18 @@ impl Trial {
         engine.journal.ended(report.exit().code())?;
         Ok(report)
     }
+}
+
+/// The simulated cluster beside which set-up is going to start controllers, if it is told to: better refused now than half-way.
+async fn started_beside(inputs: &Inputs, cluster: &Cluster) -> Result<Option<Home>> {
+    let Some(karpenter) = inputs.workflow.workflow.karpenter() else { return Ok(None) };
+    let home = mark::home_of(cluster).await?;
+    let place = home.addons();
+    if !addons::running(&place.dir)?.iter().any(|there| there.name == "karpenter") {
+        let hint = "in the workflow: listenOnAllInterfaces: true, below karpenter";
+        addons::Chosen::new(&["karpenter".to_owned()], karpenter.listen_on_all_interfaces, hint)?;
+    }
+    Ok(Some(home))
 }
 
 /// The identity of a run that starts now.

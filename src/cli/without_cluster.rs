@@ -22,6 +22,7 @@ pub fn run(mut inputs: Inputs, cx: &Cx) -> Result<Report> {
         id: run_id(started_at)?,
         out: std::path::PathBuf::new(),
         hardware: Hardware::Unknown,
+        without_containers: false,
         started_at,
         finished_at: started_at,
         plan: Vec::new(),

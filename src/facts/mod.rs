@@ -5,6 +5,7 @@
 
 mod amd;
 pub mod collect;
+pub mod condition;
 mod gpus;
 pub mod model;
 mod network;

@@ -57,13 +57,13 @@ pub(super) async fn ask(root: &Root, path: &Path) -> GpuStack {
 
 /// Its XML, flat: `gpu` elements by path → text.
 #[derive(Debug, Default)]
-struct Log {
+pub(super) struct Log {
     top: BTreeMap<String, String>,
-    gpus: Vec<BTreeMap<String, String>>,
+    pub(super) gpus: Vec<BTreeMap<String, String>>,
 }
 
 /// Reads the XML. Its DTD is not followed and entities of its own are refused, as the reader knows none.
-fn read(text: &str) -> Result<Log, String> {
+pub(super) fn read(text: &str) -> Result<Log, String> {
     let mut reader = Reader::from_str(text);
     let mut log = Log::default();
     let mut path: Vec<String> = Vec::new();

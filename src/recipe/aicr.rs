@@ -202,6 +202,7 @@ pub(super) fn resolved(text: &str, name: &str) -> Result<(Recipe, Vec<String>)> 
         checks,
         thresholds,
         gang_schedulers: Vec::new(),
+        controllers: Vec::new(),
         autoscaling: None,
         intent: BTreeMap::new(),
     };

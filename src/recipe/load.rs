@@ -189,6 +189,9 @@ fn check(recipe: &Recipe, name: &str) -> Result<()> {
             return wrong(format!("spec.thresholds: {} of {}", cause, printable(&threshold.id)));
         }
     }
+    if let Some(problem) = spec.controllers.iter().find_map(crate::recipe::Controller::problem) {
+        return wrong(format!("spec.controllers: {problem}"));
+    }
     if let Some(problem) = spec.gang_schedulers.iter().find_map(crate::recipe::GangScheduler::problem) {
         return wrong(format!("spec.gangSchedulers: {problem}"));
     }

@@ -6,6 +6,7 @@ mod aicr;
 pub mod autoscaling;
 pub mod catalog;
 pub mod component;
+pub mod controller;
 pub mod criteria;
 pub mod gang;
 pub mod infer;
@@ -26,6 +27,7 @@ use crate::digest::Digest;
 use crate::error::Result;
 pub use autoscaling::{Autoscaling, Load, MetricSource, ScaledPool, ScalingMetric};
 pub use component::{Component, ComponentType, HealthFile, Per, Threshold};
+pub use controller::{Controller, ControllerKind};
 pub use criteria::Criteria;
 pub use gang::{GangScheduler, PodGroupKind};
 pub use load::{Document, LoadedRecipe};
@@ -99,6 +101,9 @@ pub struct Spec {
     /// Gang schedulers that are tried; where none is named, all known ones that the cluster has.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gang_schedulers: Vec<GangScheduler>,
+    /// Operators that are tried; where none is named, all known ones that the cluster has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub controllers: Vec<Controller>,
     /// What the intent step runs, per intent.
     #[serde(default)]
     pub intent: BTreeMap<Intent, IntentSpec>,

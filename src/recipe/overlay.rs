@@ -10,7 +10,9 @@ use crate::constraints::Constraint;
 use crate::error::{Error, Result};
 use crate::recipe::catalog::Catalog;
 use crate::recipe::tree::{self, Leaves, Path};
-use crate::recipe::{Autoscaling, Component, Criteria, ExpectedObject, GangScheduler, HealthFile, Intent, IntentSpec, Phases, Threshold};
+use crate::recipe::{
+    Autoscaling, Component, Controller, Criteria, ExpectedObject, GangScheduler, HealthFile, Intent, IntentSpec, Phases, Threshold,
+};
 use crate::ui::printable;
 
 /// A part of a recipe, for clusters of some criteria.
@@ -82,6 +84,9 @@ pub struct OverlaySpec {
     /// Gang schedulers that are tried, each replaced as a whole, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gang_schedulers: Vec<GangScheduler>,
+    /// Operators that are tried, each replaced as a whole, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub controllers: Vec<Controller>,
     /// What the intent step runs, per intent.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub intent: BTreeMap<Intent, IntentSpec>,
@@ -112,6 +117,9 @@ pub struct Remove {
     /// Health files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub health: Vec<String>,
+    /// Operators, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub controllers: Vec<String>,
     /// Gang schedulers, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gang_schedulers: Vec<String>,
@@ -151,11 +159,12 @@ impl Removal {
 impl Remove {
     fn all(&self) -> Vec<Removal> {
         let intents: Vec<String> = self.intent.iter().map(|intent| intent.word().to_owned()).collect();
-        let lists: [(&'static str, &[String]); 8] = [
+        let lists: [(&'static str, &[String]); 9] = [
             ("checks", &self.checks),
             ("components", &self.components),
             ("constraints", &self.constraints),
             ("expect", &self.expect),
+            ("controllers", &self.controllers),
             ("gangSchedulers", &self.gang_schedulers),
             ("health", &self.health),
             ("intent", &intents),

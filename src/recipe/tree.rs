@@ -18,7 +18,7 @@ pub(super) type Path = Vec<String>;
 pub(super) type Leaves = BTreeMap<Path, Value>;
 
 /// Sections whose members are one value each, under the key that names them.
-const LISTS: [&str; 5] = ["constraints", "expect", "gangSchedulers", "health", "thresholds"];
+const LISTS: [&str; 6] = ["constraints", "controllers", "expect", "gangSchedulers", "health", "thresholds"];
 
 /// The values of a recipe's or an overlay's `spec`.
 ///
@@ -112,7 +112,7 @@ pub(super) fn key(list: &str, item: &Value) -> String {
     match list {
         "constraints" => with(text(&item["name"]), text(&item["over"])),
         "thresholds" => with(text(&item["id"]), text(&item["fabric"])),
-        "gangSchedulers" => text(&item["name"]).to_owned(),
+        "controllers" | "gangSchedulers" => text(&item["name"]).to_owned(),
         "health" => text(&item["file"]).to_owned(),
         _ => {
             let names = [text(&item["namespace"]), text(&item["name"])];

@@ -8,6 +8,7 @@ pub mod description;
 pub mod home;
 pub mod load;
 mod log;
+pub mod mark;
 pub mod objects;
 pub mod plane;
 mod ports;

@@ -18,7 +18,7 @@ use crate::sim::addons::{self, Chosen};
 use crate::sim::binaries::{self, Binaries};
 use crate::sim::description::Description;
 use crate::sim::home::{Home, Record};
-use crate::sim::{load, log, ports, processes};
+use crate::sim::{load, log, mark, ports, processes};
 use crate::ui::Ui;
 use crate::{files, limits, yaml};
 
@@ -111,6 +111,7 @@ async fn start_and_load(
         Kind::Timeout => error.hint("give a longer --wait"),
         _ => error,
     })?;
+    mark::write(&cluster, home).await?;
     addons::start(&home.addons(), &cluster, with, deadline, ui).await?;
     record.ready = true;
     home.write(record)
@@ -190,7 +191,7 @@ fn config(home: &Home, binaries: &Binaries) -> Result<Value> {
     }
     let fixed = json!({
         "runtime": "binary", "bindAddress": "127.0.0.1", "kubeVersion": KUBERNETES, "kubeAuthorization": true, "kubeAdmission": true,
-        "disableQPSLimits": true, "enableCRDs": ["Stage", "PortForward"],
+        "disableQPSLimits": true, "enableCRDs": ["Stage", "PortForward", "Metric", "ClusterResourceUsage", "ResourceUsage"],
     });
     options.extend(fixed.as_object().cloned().unwrap_or_default());
     let extra = |name: &str, arguments: &[(&str, &str)]| {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process};
 use tokio::time::Instant;
@@ -20,7 +20,7 @@ pub(super) fn running(plane: &Path) -> BTreeMap<String, u32> {
     let mut found: BTreeMap<String, u32> = recorded(plane).into_iter().filter(|(_, pid)| runs(*pid, &bin)).collect();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        if let Some(program) = program_of(pid).filter(|program| program.starts_with(&bin)) {
+        if let Some(program) = programs_of(pid).into_iter().find(|program| program.starts_with(&bin)) {
             let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
             found.entry(name).or_insert(pid);
         } else if is_becoming(pid, plane) {
@@ -40,7 +40,7 @@ pub(super) fn ended(plane: &Path) -> Vec<String> {
 /// process lets go of its memory first and of its threads and files some time later.
 pub(super) fn lost(plane: &Path) -> Vec<String> {
     let bin = plane.join("bin");
-    let works = |pid| program_of(pid).is_some_and(|program| program.starts_with(&bin));
+    let works = |pid| programs_of(pid).iter().any(|program| program.starts_with(&bin));
     recorded(plane).into_iter().filter(|(_, pid)| !works(*pid)).map(|(name, _)| name).collect()
 }
 
@@ -121,13 +121,14 @@ fn recorded(plane: &Path) -> Vec<(String, u32)> {
 
 /// True if a recorded process lives and is not another program's by now; one without a command line is just being started.
 fn runs(pid: u32, bin: &Path) -> bool {
-    alive(pid) && program_of(pid).is_none_or(|program| program.starts_with(bin))
+    let programs = programs_of(pid);
+    alive(pid) && (programs.is_empty() || programs.iter().any(|program| program.starts_with(bin)))
 }
 
 /// True for what is about to become a component: kwokctl's child, in the directory that components work in, before it has
 /// a command line of its own.
 fn is_becoming(pid: u32, plane: &Path) -> bool {
-    let before = |program: std::path::PathBuf| program.file_name().is_some_and(|name| name == "kwokctl");
+    let before = |program: PathBuf| program.file_name().is_some_and(|name| name == "kwokctl");
     fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|place| place == plane) && program_of(pid).is_none_or(before) && alive(pid)
 }
 
@@ -148,10 +149,15 @@ fn alive(pid: u32) -> bool {
 }
 
 /// The program as it was called; nothing for one that has ended and is not collected yet.
-fn program_of(pid: u32) -> Option<std::path::PathBuf> {
-    let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-    let program = line.split(|byte| *byte == 0).next().filter(|program| !program.is_empty())?;
-    Some(Path::new(std::ffi::OsStr::from_bytes(program)).to_owned())
+fn program_of(pid: u32) -> Option<PathBuf> {
+    programs_of(pid).into_iter().next()
+}
+
+/// The program as it was called and its first argument, which is the program where the first is a script's interpreter.
+fn programs_of(pid: u32) -> Vec<PathBuf> {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let words = line.split(|byte| *byte == 0).take(2).take_while(|word| !word.is_empty());
+    words.map(|word| PathBuf::from(std::ffi::OsStr::from_bytes(word))).collect()
 }
 
 fn signal(pid: u32, how: Signal) {

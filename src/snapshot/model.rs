@@ -82,6 +82,13 @@ impl Snapshot {
         self.nodes.value().into_iter().flatten().filter(|node| node.gpus.any())
     }
 
+    /// True if there are GPU nodes and kwok plays all of them, so that no container runs.
+    #[must_use]
+    pub fn without_containers(&self) -> bool {
+        let mut nodes = self.gpu_nodes().peekable();
+        nodes.peek().is_some() && nodes.all(|node| !node.runs_containers())
+    }
+
     /// A snapshot of which nothing is known yet but why: no cluster was asked.
     #[must_use]
     pub fn without_cluster(why: &str) -> Self {
@@ -219,6 +226,12 @@ impl Node {
             facts.is_some_and(|facts| facts.gpus().next().is_some() || facts.pci.value().is_some_and(|gpus| !gpus.is_empty()))
         };
         self.gpus.any() || labelled() || seen()
+    }
+
+    /// True unless kwok plays its kubelet: pods are then said to run, and no container does.
+    #[must_use]
+    pub fn runs_containers(&self) -> bool {
+        !self.marks.iter().any(|mark| mark.contains("kwok"))
     }
 
     /// What the hardware is: simulated by any mark, real if a probe saw its devices, else unknown.

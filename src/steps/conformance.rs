@@ -35,7 +35,8 @@ fn built(inputs: &Inputs) -> impl Iterator<Item = &'static checks::Check> {
 }
 
 fn access(inputs: &Inputs, _: &StepSpec) -> Vec<Access> {
-    let reads = |access: &Access| access.place == crate::cluster::Place::Cluster && !access.verbs.contains(&"create");
+    let only_reads = |access: &Access| access.verbs.iter().all(|verb| ["get", "list", "watch"].contains(verb));
+    let reads = |access: &Access| access.place == crate::cluster::Place::Cluster && only_reads(access);
     let wanted = |access: &Access| inputs.behavioral || reads(access);
     built(inputs).flat_map(|check| check.accesses(&inputs.recipe.recipe)).filter(|access| wanted(access)).collect()
 }

@@ -1,5 +1,6 @@
 //! Steps: the canonical sequence. This file is their vocabulary and the one list of them, in canonical order.
 
+mod autoscaling;
 pub mod collect;
 mod conformance;
 mod corner;
@@ -266,6 +267,8 @@ pub struct RunFacts {
     pub out: PathBuf,
     /// What the hardware is, by a look at the cluster.
     pub hardware: Hardware,
+    /// True if kwok plays every GPU node, by the same look.
+    pub without_containers: bool,
     /// When it began.
     pub started_at: Timestamp,
     /// When the last step before collect ended: the end of what the evidence is about.

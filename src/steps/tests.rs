@@ -41,6 +41,7 @@ async fn run_check(cx: &StepCx<'_>, known: Known, phase: Phase) -> Result<TestRe
         scratch: None,
         pods: &cx.inputs.pods,
         simulated: cx.run.hardware == crate::snapshot::Hardware::Simulated,
+        without_containers: cx.run.without_containers,
         most_gpus: cx.inputs.max_gpus,
         ui: cx.ui,
     };

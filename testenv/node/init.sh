@@ -57,7 +57,14 @@ mounts="{\"hostPath\": \"$DIR/gpu\", \"containerPath\": \"/opt/gpu\", \"options\
 bus=/sys/bus/pci/devices
 [ ! -d "$DIR/host$bus" ] || mounts="$mounts, {\"hostPath\": \"$DIR/host$bus\", \"containerPath\": \"$bus\", \"options\": [\"ro\", \"rbind\"]}"
 count=${GPUS#*=}
-devices=$(seq 0 $((${count:-0} - 1)) | sed 's/.*/{"name": "gpu-&", "containerEdits": {"env": ["SEATRIAL_GPU_&=simulated"]}}/' | paste -sd,)
+# Device nodes that come with a GPU, where DIR/device-nodes names some: lines of its number, or * for every container, and a path. Each
+# is /dev/null by another name.
+device_nodes() {
+  [ ! -e "$DIR/device-nodes" ] || awk -v gpu="$1" '$1 == gpu { printf "%s{\"path\": \"%s\", \"type\": \"c\", \"major\": 1, \"minor\": 3, \"fileMode\": 438}", comma, $2; comma = ", " }' "$DIR/device-nodes"
+}
+devices=$(for number in $(seq 0 $((${count:-0} - 1))); do
+  echo "{\"name\": \"gpu-$number\", \"containerEdits\": {\"env\": [\"SEATRIAL_GPU_$number=simulated\"], \"deviceNodes\": [$(device_nodes "$number")]}}"
+done | paste -sd,)
 cat > /run/cdi/gpu.json <<END
 {"cdiVersion": "0.6.0", "kind": "seatrial.dev/gpu", "devices": [$devices],
  "containerEdits": {"mounts": [$mounts]}}
@@ -85,6 +92,11 @@ version = 3
   BinaryName = "$SEATRIAL_BIN_RUNC"
   SystemdCgroup = false
 END
+everyone=$(device_nodes '*')
+if [ -n "$everyone" ]; then
+  "$SEATRIAL_BIN_CTR" oci spec | sed "s|\"linux\": {|&\"devices\": [$everyone],|" > /run/node/spec.json
+  sed -i '/^  runtime_type = /a\  base_runtime_spec = "/run/node/spec.json"' /run/node/containerd.toml
+fi
 PATH=$(dirname "$SEATRIAL_BIN_CONTAINERD"):$PATH "$SEATRIAL_BIN_CONTAINERD" -c /run/node/containerd.toml >"$log/containerd.log" 2>&1 &
 client() { "$SEATRIAL_BIN_CTR" -a /run/containerd/containerd.sock -n k8s.io "$@"; }
 await 30 "containerd answers" client version

@@ -8,6 +8,7 @@
 #   images/*.tar   images to import (testenv/node/image.sh makes them)      labels   node labels, a=b,c=d
 #   gpu/           what a container that has GPUs finds in /opt/gpu         host/    a tree laid over the node's own files
 #   host.paths     paths of that tree, one a line                          kubelet.yaml   more fields of kubelet's configuration
+#   device-nodes   device nodes that come with a GPU, as init.sh has it
 # PLANE is the directory of the control plane (`sim up --dir PLANE`). With nvidia.com/gpu=8, a device plugin advertises 8 GPUs.
 # DIR/ready appears when the node is Ready, DIR/failed when it will not be; DIR/log holds what its programs say.
 # In the end nothing is left, also when this script is killed: no process, mount, link, namespace or directory; after a SIGKILL of

@@ -75,7 +75,8 @@ pub(crate) fn table(cases: &[Case]) -> String {
 
 #[test]
 fn a_case_is_of_the_test_below_it() {
-    let source = "// case: x | wrong | one; it fails\n// case: y | healthy | two\n#[tokio::test]\n#[ignore = \"matrix\"]\nasync fn works() {}\n";
+    let source =
+        "// case: x | wrong | one; it fails\n// case: y | healthy | two\n#[tokio::test]\n#[ignore = \"matrix\"]\nasync fn works() {}\n";
     let cases = of_source("tests/a.rs", source);
     let case = |kind, what: &str| Case { kind, what: what.to_owned(), test: ("tests/a.rs".to_owned(), "works".to_owned()), matrix: true };
     assert_eq!(cases, [("x".to_owned(), case("wrong", "one; it fails")), ("y".to_owned(), case("healthy", "two"))]);

@@ -1,7 +1,9 @@
 //! Autoscalers of nodes: a pod that fits no node there is gets one, and the node goes with it. Wrong ones are scripted.
 
+use crate::faults::proxied;
 use crate::support::autoscaler::{self, Script};
 use crate::support::cluster::{LeasedCluster, lease, lease_with, may_isolate};
+use crate::support::fault_proxy::{Fault, Rule};
 use crate::trial::{Site, Trial, nothing_left};
 
 const ID: &str = "cluster-autoscaling";
@@ -36,21 +38,31 @@ async fn against(script: Script, verdict: &str, words: &str) {
     nothing_left(&cluster);
 }
 
-// case: cluster-autoscaling | healthy | Karpenter adds a node with eight GPUs for a pod and removes it afterwards; pools that are not for these GPUs are named
+// case: cluster-autoscaling | healthy | Karpenter adds a node of the right type for a pod of each of two pools, side by side, and removes both; pools for other GPUs are named
 #[tokio::test]
-async fn karpenter_adds_a_node_of_the_right_type_and_removes_it() {
+async fn karpenter_adds_a_node_of_the_right_type_in_each_pool_and_removes_it() {
     if !may_isolate() {
         return;
     }
     let cluster = lease_with(&["karpenter"]).await;
+    // A second pool, of which the recipe says nothing.
+    let mut small = cluster.get(&["nodepool", "sim-nvidia"]);
+    small["metadata"] = serde_json::json!({"name": "small"});
+    small["spec"]["template"]["spec"]["requirements"][0]["values"] = serde_json::json!(["g6.4xlarge"]);
+    cluster.apply(&small.to_string());
+    cluster.kubectl(&["wait", "nodepool/small", "--for=condition=Ready", "--timeout=30s"]);
     let site = site(SHIPPED);
     let workflow = site.workflow("training", &["snapshot", "conformance"]);
     let trial = site.run(&site.with_printed_roles(&cluster, &workflow), &workflow, &[], 0);
-    trial.has(ID, "pass", "pool sim-nvidia: ").has(ID, "pass", "not tried: sim-amd (not for nvidia.com/gpu), sim-cpu (not for nvidia.com/gpu)");
+    trial.has(ID, "pass", "pool sim-nvidia: ").has(
+        ID,
+        "pass",
+        "not tried: sim-amd (not for nvidia.com/gpu), sim-cpu (not for nvidia.com/gpu)",
+    );
     let metrics: Vec<&str> =
         trial.result(ID)["measurements"].as_array().expect("a list").iter().filter_map(|one| one["metric"].as_str()).collect();
     assert_eq!(metrics, ["node_seconds", "running_seconds", "gone_seconds"]);
-    assert_eq!(trial.result(ID)["subjects"]["seen"], serde_json::json!(["sim-nvidia"]));
+    assert_eq!(trial.result(ID)["subjects"]["seen"], serde_json::json!(["sim-nvidia", "small"]));
     nothing_left(&cluster);
     assert_eq!(cluster.kubectl(&["get", "nodes", "--selector", "karpenter.sh/nodepool", "-o", "name"]), "", "the node is gone");
 }
@@ -72,7 +84,7 @@ async fn karpenter_pools_that_make_another_type_or_cannot_shrink_or_grow_are_tol
     patch(r#"{"spec": {"disruption": {"consolidateAfter": "5s", "budgets": [{"nodes": "0"}]}}}"#);
     trial(&site(SHIPPED), &cluster, 1).has(ID, "fail", "never removes an empty node: a disruption budget of 0 nodes");
     patch(r#"{"spec": {"disruption": {"budgets": [{"nodes": "10%"}]}, "limits": {"nvidia.com/gpu": "4"}}}"#);
-    trial(&site(SHIPPED), &cluster, 1).has(ID, "fail", "nodepool sim-nvidia may have 4 nvidia.com/gpu and has 0, so it cannot grow by 8");
+    trial(&site(SHIPPED), &cluster, 1).has(ID, "fail", "nodepool sim-nvidia may have 4 nvidia.com/gpu and has ");
     nothing_left(&cluster);
 }
 
@@ -99,7 +111,14 @@ async fn karpenter_without_its_node_class_is_told_before_anything_is_tried() {
         return;
     }
     let cluster = lease_with(&["karpenter"]).await;
-    cluster.kubectl(&["patch", "nodepool/sim-nvidia", "--type", "merge", "--patch", r#"{"spec": {"template": {"spec": {"nodeClassRef": {"name": "gone"}}}}}"#]);
+    cluster.kubectl(&[
+        "patch",
+        "nodepool/sim-nvidia",
+        "--type",
+        "merge",
+        "--patch",
+        r#"{"spec": {"template": {"spec": {"nodeClassRef": {"name": "gone"}}}}}"#,
+    ]);
     cluster.kubectl(&["wait", "nodepool/sim-nvidia", "--for=condition=Ready=False", "--timeout=30s"]);
     trial(&site(SHIPPED), &cluster, 1).has(ID, "fail", "nodepool sim-nvidia is not ready: ");
     nothing_left(&cluster);
@@ -144,7 +163,11 @@ async fn a_declared_pool_that_nobody_grows_fails_with_the_schedulers_words() {
     let cluster = lease().await;
     let site = site("{name: scripted, nodeSelector: {pool: scripted}, upSeconds: 4}");
     let trial = trial(&site, &cluster, 1);
-    trial.has(ID, "fail", "no node came for pool scripted within 4 s: no autoscaler has said anything of the pod; the scheduler says: 0/4 nodes");
+    trial.has(
+        ID,
+        "fail",
+        "no node came for pool scripted within 4 s: no autoscaler has said anything of the pod; the scheduler says: 0/4 nodes",
+    );
     nothing_left(&cluster);
 }
 
@@ -155,7 +178,11 @@ async fn no_autoscaler_at_all_is_a_skip_and_one_that_the_recipe_installs_a_failu
     let site = site("");
     trial(&site, &cluster, 3).has(ID, "skip(not-declared)", "no autoscaler of nodes was found");
     site.edit("  checks:\n", "  components: [{name: karpenter, version: 1.14.1}]\n  checks:\n");
-    trial(&site, &cluster, 1).has(ID, "fail", "the recipe installs an autoscaler, and neither Karpenter's API nor cluster-autoscaler is here");
+    trial(&site, &cluster, 1).has(
+        ID,
+        "fail",
+        "the recipe installs an autoscaler, and neither Karpenter's API nor cluster-autoscaler is here",
+    );
 }
 
 // case: cluster-autoscaling | healthy | the script that adds and removes as it should passes, so that what the wrong ones fail for is what they do
@@ -163,4 +190,20 @@ async fn no_autoscaler_at_all_is_a_skip_and_one_that_the_recipe_installs_a_failu
 #[ignore = "matrix"]
 async fn the_honest_script_passes() {
     against(Script::Honest, "pass", "scripted-1 came in").await;
+}
+
+// case: cluster-autoscaling | fault | the pod cannot be watched, as the API server answers 503: error(unavailable), although no node came
+#[tokio::test]
+async fn a_pod_that_cannot_be_watched_is_no_verdict_on_the_autoscaler() {
+    let cluster = lease().await;
+    let (proxy, _folder, kubeconfig) = proxied(&cluster);
+    proxy.inject(Rule::new(Fault::Status(503)).on("GET", "/api/v1/namespaces/default/pods?").with("cluster-autoscaling-scripted").times(8));
+    let site = site("{name: scripted, nodeSelector: {pool: scripted}, upSeconds: 3}");
+    let trial = site.run(&kubeconfig, &site.workflow("training", &["snapshot", "conformance"]), &[], 3);
+    trial.has(
+        ID,
+        "error(unavailable)",
+        "try pool scripted: pod default/cluster-autoscaling-scripted to run on a new node: not seen within 3 s",
+    );
+    nothing_left(&cluster);
 }

@@ -61,9 +61,7 @@ async fn a_port_that_nobody_listens_on_a_pod_that_is_gone_and_a_user_who_may_not
     let gone = connected.forward_get(&gone, 8080, "/").await.expect_err("is not there");
     assert_eq!(gone.kind(), Kind::NotFound, "{}", gone.chain());
 
-    cluster.apply(
-        "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: nobody, namespace: default}\n",
-    );
+    cluster.apply("apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: nobody, namespace: default}\n");
     let token = cluster.kubectl(&["create", "token", "nobody", "--namespace", "default"]);
     let own = cluster.kubectl(&["config", "view", "--raw", "--flatten", "--minify", "-o", "json"]);
     let mut config: serde_json::Value = serde_json::from_str(&own).expect("is JSON");

@@ -1,6 +1,6 @@
 //! gang-scheduling on real control planes, with real schedulers and queues.
 
-use crate::support::cluster::{LeasedCluster, lease, lease_with};
+use crate::support::cluster::{LeasedCluster, lease, lease_with, may_isolate};
 use crate::trial::{Site, Trial, nothing_left};
 
 /// A kind of pod group that nobody looks at.
@@ -20,8 +20,7 @@ spec:
 ";
 
 /// The default scheduler, said to know those groups.
-const PLAIN: &str =
-    "[{name: plain, podGroup: {apiVersion: gangs.example.com/v1, kind: PodGroup, scheduler: default-scheduler, label: gangs.example.com/group}}]";
+const PLAIN: &str = "[{name: plain, podGroup: {apiVersion: gangs.example.com/v1, kind: PodGroup, scheduler: default-scheduler, label: gangs.example.com/group}}]";
 
 /// The shipped recipe with this check alone, and these gang schedulers where they are not empty.
 fn site(schedulers: &str) -> Site {
@@ -54,7 +53,11 @@ async fn the_default_scheduler_places_a_part_of_a_gang_and_fails() {
     cluster.apply(GROUPS);
     cluster.kubectl(&["wait", "crd/podgroups.gangs.example.com", "--for=condition=Established", "--timeout=20s"]);
     let trial = trial(&site(PLAIN), &cluster, &[], 1);
-    trial.has("gang-scheduling", "fail", "plain gang waits of 3 pods that must start together: 2 hold GPUs on sim-node-1, where only 2 fit");
+    trial.has(
+        "gang-scheduling",
+        "fail",
+        "plain gang waits of 3 pods that must start together: 2 hold GPUs on sim-node-1, where only 2 fit",
+    );
     no_queue_left(&cluster, "podgroups.gangs.example.com");
 }
 
@@ -82,7 +85,7 @@ async fn kueue_passes_and_leaves_no_queue_behind() {
     assert!(refused.expect("is measured")["value"].as_f64().is_some_and(|seconds| seconds >= 10.0), "{result:#}");
     no_queue_left(&cluster, "topologies,resourceflavors,clusterqueues,localqueues,workloads");
     // Without its workloads it says what is there, and is no pass.
-    let off = self::trial(&site(""), &cluster, &["--behavioral-tests", "false"], 0);
+    let off = self::trial(&site(""), &cluster, &["--behavioral-tests", "false"], 3);
     off.has("gang-scheduling", "skip(behavioral-tests-off)", "kueue.x-k8s.io/v1beta2 is served");
 }
 
@@ -134,11 +137,96 @@ async fn a_busy_cluster_and_a_missing_verb_are_errors() {
     nothing_left(&cluster);
     let hog = |name: &str, node: &str| {
         format!(
-            "{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, namespace: default}}, spec: {{nodeName: {node}, tolerations: [{{operator: Exists}}], \
-             containers: [{{name: c, image: x, resources: {{limits: {{nvidia.com/gpu: 7}}}}}}]}}}}"
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: default}}\nspec: {{nodeName: {node}, tolerations: [{{operator: Exists}}], \
+             containers: [{{name: c, image: x, resources: {{limits: {{nvidia.com/gpu: 7}}}}}}]}}"
         )
     };
     cluster.apply(&hog("hog-1", "sim-node-1"));
     cluster.apply(&hog("hog-2", "sim-node-2"));
     trial(&site, &cluster, &[], 3).has("gang-scheduling", "error(busy)", "no node has two free nvidia.com/gpu");
+}
+
+// case: gang-scheduling | wrong | Kueue's controller hangs: its webhooks do not answer
+#[tokio::test]
+#[ignore = "matrix"]
+async fn a_kueue_that_hangs_fails_and_what_was_made_until_then_is_gone() {
+    let mut cluster = lease_with(&["kueue"]).await;
+    cluster.stop("kueue");
+    // Asked before, the same is said of a Job.
+    trial(&site(""), &cluster, &["--skip-preflight"], 1).has("gang-scheduling", "fail", "kueue does not answer, so nothing can be given to it");
+    cluster.start("kueue");
+    no_queue_left(&cluster, "topologies,resourceflavors,clusterqueues,localqueues");
+}
+
+// case: gang-scheduling | healthy | Volcano as its makers configure it
+#[tokio::test]
+#[ignore = "matrix"]
+async fn volcano_passes_and_leaves_no_group_behind() {
+    let cluster = lease_with(&["volcano"]).await;
+    let trial = trial(&site(""), &cluster, &[], 0);
+    trial.has("gang-scheduling", "pass", "volcano: 3 pods of 2 GPUs on sim-node-1 placed in");
+    no_queue_left(&cluster, "podgroups.scheduling.volcano.sh");
+}
+
+// case: gang-scheduling | wrong | Volcano without its gang plugin: it places two of three pods
+#[tokio::test]
+#[ignore = "matrix"]
+async fn volcano_without_its_gang_plugin_places_a_part_and_fails() {
+    let mut cluster = lease_with(&["volcano"]).await;
+    cluster.spoil();
+    let policy = cluster.dir().join("addons/volcano/scheduler.yaml");
+    let text = std::fs::read_to_string(&policy).expect("the add-on wrote it");
+    let without = text.replace("  - name: gang\n    enablePreemptable: false\n", "");
+    assert_ne!(text, without);
+    std::fs::write(&policy, without).expect("is written");
+    trial(&site(""), &cluster, &[], 1).has("gang-scheduling", "fail", "2 hold GPUs on sim-node-1, where only 2 fit");
+    no_queue_left(&cluster, "podgroups.scheduling.volcano.sh");
+}
+
+/// Volcano, told that one pod is enough to start.
+const LOOSE: &str = "[{name: loose, podGroup: {apiVersion: scheduling.volcano.sh/v1beta1, kind: PodGroup, scheduler: volcano, size: unused, \
+                     spec: {queue: default, minMember: 1}, annotation: scheduling.k8s.io/group-name}}]";
+
+// case: gang-scheduling | wrong | groups that say that one pod is enough: Volcano places two of three pods
+// case: gang-scheduling | wrong | Volcano's scheduler hangs: a gang that fits is not placed
+// case: gang-scheduling | wrong | the queue that the recipe names does not exist
+#[tokio::test]
+#[ignore = "matrix"]
+async fn a_gang_whose_minimum_is_one_pod_fails_and_so_does_a_scheduler_that_hangs() {
+    let mut cluster = lease_with(&["volcano"]).await;
+    trial(&site(LOOSE), &cluster, &[], 1).has(
+        "gang-scheduling",
+        "fail",
+        "loose gang waits of 3 pods that must start together: 2 hold GPUs",
+    );
+    let absent = trial(&site("[{name: volcano, queue: theirs}]"), &cluster, &[], 1);
+    absent.has("gang-scheduling", "fail", "volcano: there is no Queue theirs");
+    cluster.stop("volcano-scheduler");
+    let hangs = trial(&site(""), &cluster, &[], 1);
+    hangs.has("gang-scheduling", "fail", "volcano gang fits is not placed with room for all of them: 0 of 3 pods hold GPUs after 30 s");
+    cluster.start("volcano-scheduler");
+    no_queue_left(&cluster, "podgroups.scheduling.volcano.sh");
+}
+
+// case: gang-scheduling | healthy | Kueue and Volcano side by side: each that the recipe names is tried
+#[tokio::test]
+#[ignore = "matrix"]
+async fn two_gang_schedulers_are_both_tried() {
+    let cluster = lease_with(&["kueue", "volcano"]).await;
+    let both = trial(&site("[{name: kueue}, {name: volcano}]"), &cluster, &[], 0);
+    both.has("gang-scheduling", "pass", "kueue: 3 pods").has("gang-scheduling", "pass", "volcano: 3 pods");
+    assert_eq!(both.result("gang-scheduling")["subjects"]["seen"], serde_json::json!(["kueue", "volcano"]));
+    assert_eq!(both.result("gang-scheduling")["assertions"]["total"], 12);
+}
+
+// case: gang-scheduling | healthy | KAI with two queues made for the run
+#[tokio::test]
+#[ignore = "matrix"]
+async fn kai_passes_and_leaves_no_queue_behind() {
+    if !may_isolate() {
+        return;
+    }
+    let cluster = lease_with(&["kai"]).await;
+    trial(&site(""), &cluster, &[], 0).has("gang-scheduling", "pass", "kai: 3 pods of 2 GPUs on sim-node-1 placed in");
+    no_queue_left(&cluster, "podgroups.scheduling.run.ai,queues.scheduling.run.ai");
 }

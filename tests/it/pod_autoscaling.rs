@@ -1,7 +1,9 @@
 //! Autoscaling of pods by the real autoscaler of the control plane; the metric comes from a stand-in, right and wrong.
 
+use crate::faults::proxied;
 use crate::support::adapter::{self, Adapter, Says};
-use crate::support::cluster::{LeasedCluster, lease};
+use crate::support::cluster::{LeasedCluster, lease, lease_with};
+use crate::support::fault_proxy::{Fault, Rule};
 use crate::trial::{Site, Trial, nothing_left};
 
 const ID: &str = "pod-autoscaling";
@@ -37,6 +39,19 @@ async fn pods_follow_a_metric_up_and_down() {
     let trial = site.run(&site.with_printed_roles(&cluster, &workflow), &workflow, &[], 0);
     trial.has(ID, "pass", "1 to 2 GPU pods in").has(ID, "pass", "on metric load, steady in between");
     nothing_left(&cluster);
+}
+
+// case: pod-autoscaling | healthy | metrics-server says what the pods use: they follow their CPU
+#[tokio::test]
+#[ignore = "matrix"]
+async fn pods_follow_their_cpu_as_metrics_server_says_it() {
+    let cluster = lease_with(&["metrics-server"]).await;
+    let site = site();
+    site.edit(
+        "source: pods, name: load, target: 50, windowSeconds: 45, holdSeconds: 12",
+        "source: resource, name: cpu, target: 50, windowSeconds: 90, holdSeconds: 6",
+    );
+    trial(&site, &cluster, 0).has(ID, "pass", "on resource metric cpu, steady in between");
 }
 
 // case: pod-autoscaling | wrong | no adapter serves custom.metrics.k8s.io: told before anything is created
@@ -107,4 +122,16 @@ async fn an_autoscaler_that_nobody_looks_at_is_told() {
     let site = site();
     let trial = site.run(&cluster.kubeconfig(), &site.workflow("training", &["snapshot", "conformance"]), &[], 1);
     trial.has(ID, "fail", "no controller has looked at horizontalpodautoscaler default/pod-autoscaling for 45 s");
+}
+
+// case: pod-autoscaling | fault | the API server answers 503 to the question for metrics APIs: error(unavailable), and nothing is created
+#[tokio::test]
+async fn metrics_apis_that_cannot_be_listed_are_an_error() {
+    let cluster = lease().await;
+    let (proxy, _folder, kubeconfig) = proxied(&cluster);
+    proxy.inject(Rule::new(Fault::Status(503)).on("GET", "/apis/apiregistration.k8s.io/v1/apiservices"));
+    let site = site();
+    let trial = site.run(&kubeconfig, &site.workflow("training", &["snapshot", "conformance"]), &[], 3);
+    trial.has(ID, "error(unavailable)", "list APIService of apiregistration.k8s.io/v1: the API server answers 503");
+    nothing_left(&cluster);
 }

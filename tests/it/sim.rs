@@ -45,11 +45,11 @@ fn up_gives_a_kubeconfig_and_down_leaves_no_process_port_or_directory() {
     down(&dir).exits(0);
 }
 
-/// Addresses that the processes of a directory listen on.
-fn listening(dir: &Path) -> Vec<String> {
+/// Addresses that the control plane and the add-ons of a directory listen on.
+pub(crate) fn listening(dir: &Path) -> Vec<String> {
     let mut inodes = Vec::new();
     let pids = std::fs::read_dir(dir.join("kwok/clusters/sim/pids")).expect("kwokctl recorded its processes");
-    for path in pids.flatten() {
+    for path in pids.chain(std::fs::read_dir(dir.join("addons/pids")).into_iter().flatten()).flatten() {
         let pid = std::fs::read_to_string(path.path()).expect("a process id");
         for file in std::fs::read_dir(format!("/proc/{}/fd", pid.trim())).expect("the process runs").flatten() {
             let target = std::fs::read_link(file.path()).unwrap_or_default().to_string_lossy().into_owned();

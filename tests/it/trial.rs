@@ -1,14 +1,14 @@
 //! One run of a small recipe on a control plane, and what came of it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::support::cluster::{LeasedCluster, servers};
 use crate::support::{Bin, eventually};
-use crate::support::cluster::LeasedCluster;
 
 /// Holds at once, so that no trial waits for a health test that it is not about.
 const QUICK: &str = "
@@ -26,11 +26,12 @@ spec:
 pub(crate) struct Site {
     folder: TempDir,
     runs: Cell<usize>,
+    env: RefCell<Vec<String>>,
 }
 
 impl Site {
     pub(crate) fn new() -> Self {
-        let site = Self { folder: tempfile::tempdir().expect("a temporary directory"), runs: Cell::new(0) };
+        let site = Self { folder: tempfile::tempdir().expect("a temporary directory"), runs: Cell::new(0), env: RefCell::default() };
         let shipped = include_str!("../../recipes/sim-h100.yaml");
         let kept: Vec<&str> = shipped.lines().filter(|line| !line.trim_start().starts_with("- health/")).collect();
         site.write("recipe.yaml", &format!("{}\n", kept.join("\n")));
@@ -42,6 +43,22 @@ impl Site {
 
     pub(crate) fn write(&self, name: &str, text: &str) {
         std::fs::write(self.folder.path().join(name), text).expect("is written");
+    }
+
+    /// Where it is.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Lets runs find programs that add-ons need.
+    pub(crate) fn find(&self, programs: &[&str]) {
+        self.env.borrow_mut().extend(servers(programs));
+    }
+
+    /// The program, in the site's folder and with the programs that it can find.
+    pub(crate) fn bin(&self, args: &[&str], kubeconfig: &Path) -> Bin {
+        let bin = Bin::within(self.folder.path()).args(args).args([Path::new("--kubeconfig"), kubeconfig]);
+        self.env.borrow().iter().filter_map(|pair| pair.split_once('=')).fold(bin, |bin, (name, value)| bin.env(name, value))
     }
 
     /// Changes the recipe.
@@ -95,7 +112,7 @@ impl Site {
     pub(crate) fn run_as(&self, kubeconfig: &Path, args: &[&str], code: i32) -> Trial {
         self.runs.set(self.runs.get() + 1);
         let out = self.folder.path().join(format!("out-{}", self.runs.get()));
-        let bin = Bin::within(self.folder.path()).args(args).args([Path::new("--kubeconfig"), kubeconfig, Path::new("--out"), &out]);
+        let bin = self.bin(args, kubeconfig).args([Path::new("--out"), &out]);
         let stderr = bin.exits(code).stderr;
         let report = std::fs::read(out.join("results.json")).map_or(Value::Null, |bytes| serde_json::from_slice(&bytes).expect("is JSON"));
         Trial { out, stderr, report }

@@ -58,8 +58,7 @@ async fn run(cluster: &Cluster, script: Script) {
             Script::AddsForNobody => {
                 gone(cluster, &pod).await;
                 cluster.delete(&node).await.expect("is deleted");
-                // Late enough that the pool was seen to be empty.
-                tokio::time::sleep(Duration::from_secs(2)).await;
+                removed(cluster, &node).await;
                 number += 1;
                 add(cluster, number, 8).await;
             }
@@ -84,6 +83,11 @@ async fn add(cluster: &Cluster, number: u32, gpus: u32) -> ObjectRef {
         "status": {"capacity": resources, "allocatable": resources},
     });
     ObjectRef::of(&cluster.create(&node).await.expect("is created"))
+}
+
+async fn removed(cluster: &Cluster, node: &ObjectRef) {
+    let none = |nodes: &[&Value]| nodes.is_empty().then_some(());
+    cluster.wait_until(("v1", "Node"), &Query::all().named(&node.name), "the node to be gone", LONG, none).await.expect("goes");
 }
 
 async fn ready(cluster: &Cluster, node: &ObjectRef) {

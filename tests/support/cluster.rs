@@ -33,6 +33,7 @@ static RUNNING: AtomicUsize = AtomicUsize::new(0);
 struct Plane {
     dir: PathBuf,
     with: Vec<&'static str>,
+    isolated: bool,
     store_port: u64,
     pristine: Contents,
 }
@@ -58,13 +59,23 @@ pub(crate) async fn lease() -> LeasedCluster {
 /// Only with `SEATRIAL_TEST_REQUIRE=all` are missing programs built here, which takes minutes. A set with an add-on that listens on
 /// all interfaces needs root: see [`may_isolate`].
 pub(crate) async fn lease_with(names: &[&str]) -> LeasedCluster {
+    lend(names, false).await
+}
+
+/// As [`lease_with`], in a network namespace of its own whatever the add-ons: see [`may_isolate`].
+pub(crate) async fn lease_isolated(names: &[&str]) -> LeasedCluster {
+    lend(names, true).await
+}
+
+async fn lend(names: &[&str], isolated: bool) -> LeasedCluster {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let addons = addons::with_needs(&names).expect("there are such add-ons");
     let with: Vec<&'static str> = addons.iter().map(|addon| addon.name).collect();
+    let isolated = isolated || addons.iter().any(|addon| addon.exposed.is_some());
     let permit = PERMITS.acquire().await.expect("is never closed");
     let (free, idle) = {
         let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
-        let free = pool.iter().position(|plane| plane.with == with).map(|index| pool.remove(index));
+        let free = pool.iter().position(|plane| plane.with == with && plane.isolated == isolated).map(|index| pool.remove(index));
         // Memory is for four: one of another kind makes room.
         let full = RUNNING.load(Ordering::Relaxed) >= PLANES;
         let idle = if free.is_none() && full && !pool.is_empty() { Some(pool.remove(0)) } else { None };
@@ -73,7 +84,6 @@ pub(crate) async fn lease_with(names: &[&str]) -> LeasedCluster {
     if let Some(plane) = idle {
         throw_away(&plane);
     }
-    let isolated = addons.iter().any(|addon| addon.exposed.is_some());
     let (plane, joined) = match free {
         Some(plane) => {
             let joined = isolated.then(|| Joined::network_of(&plane.dir));
@@ -163,7 +173,12 @@ impl LeasedCluster {
         bin.args([Path::new("--kubeconfig"), &self.kubeconfig()]).exits(0);
     }
 
-    /// Stops a component (`kube-scheduler`, `kube-controller-manager`, …), as if it hung.
+    /// Says that a test changes what is not in the cluster's store; the control plane is thrown away afterwards.
+    pub(crate) fn spoil(&mut self) {
+        self.dirty = true;
+    }
+
+    /// Stops a component (`kube-scheduler`, `kube-controller-manager`, …) or a process of an add-on (`kueue`, …), as if it hung.
     pub(crate) fn stop(&mut self, component: &'static str) {
         self.stopped.push(component);
         self.signal(component, Signal::STOP);
@@ -175,7 +190,7 @@ impl LeasedCluster {
         self.signal(component, Signal::CONT);
     }
 
-    /// Kills a component for good (`kube-apiserver`, `kube-scheduler`, …); the control plane is thrown away afterwards.
+    /// Kills a component or a process of an add-on for good (`kube-apiserver`, `kueue`, …); the control plane is thrown away afterwards.
     pub(crate) fn kill(&mut self, component: &str) {
         self.dirty = true;
         self.signal(component, Signal::KILL);
@@ -222,8 +237,12 @@ impl LeasedCluster {
     }
 
     fn signal(&self, component: &str, signal: Signal) {
-        let path = self.dir().join(format!("kwok/clusters/sim/pids/{component}.pid"));
-        let pid = std::fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok()).and_then(Pid::from_raw);
+        let places = ["kwok/clusters/sim/pids", "addons/pids"].map(|folder| self.dir().join(folder).join(format!("{component}.pid")));
+        let pid = places
+            .iter()
+            .find_map(|path| std::fs::read_to_string(path).ok())
+            .and_then(|text| text.trim().parse().ok())
+            .and_then(Pid::from_raw);
         kill_process(pid.expect("the component has a process id"), signal).expect("the component runs");
     }
 }
@@ -308,11 +327,11 @@ async fn start(addons: &[&'static Addon], isolated: bool) -> (Plane, Option<Join
     let joined = isolated.then(|| Joined::network_of(&dir));
     let store_port = store_port(&dir);
     let pristine = Store::new(store_port).settled().await;
-    (Plane { dir, with, store_port, pristine }, joined)
+    (Plane { dir, with, isolated, store_port, pristine }, joined)
 }
 
 /// `SEATRIAL_BIN_<NAME>=PATH` of programs that add-ons run.
-fn servers(programs: &[&str]) -> Vec<String> {
+pub(crate) fn servers(programs: &[&str]) -> Vec<String> {
     if programs.is_empty() {
         return Vec::new();
     }

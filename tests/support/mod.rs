@@ -4,10 +4,12 @@ pub(crate) mod adapter;
 pub(crate) mod autoscaler;
 pub(crate) mod cluster;
 mod etcd;
+pub(crate) mod exporter;
 #[expect(dead_code, reason = "other test programs use the rest of it")]
 pub(crate) mod fault_proxy;
 pub(crate) mod node;
 pub(crate) mod pod_server;
+pub(crate) mod prometheus;
 #[expect(dead_code, reason = "other test programs use the rest of it")]
 pub(crate) mod registry;
 pub(crate) mod runs;

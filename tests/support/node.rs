@@ -90,6 +90,13 @@ impl<'a> NodePlan<'a> {
         self
     }
 
+    /// Device nodes that come with each GPU: lines of its number, or `*` for every container, and a path.
+    #[must_use]
+    pub(crate) fn device_nodes(self, lines: &str) -> Self {
+        fs::write(self.dir.path().join("device-nodes"), lines).expect("is written");
+        self
+    }
+
     /// Adds fields to kubelet's configuration.
     #[must_use]
     pub(crate) fn kubelet(self, yaml: &str) -> Self {

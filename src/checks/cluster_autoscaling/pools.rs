@@ -220,7 +220,7 @@ fn limited(object: &Value, asked: u32, vendor: &Vendor) -> Option<Outcome> {
     }
     let what = format!("nodepool {name} may have {limit} {} and has {used}, so it cannot grow by {asked}", vendor.resource);
     let fix = format!("raise spec.limits of nodepool {name}");
-    Some(if used == 0 {
+    Some(if u64::from(asked) > limit {
         Outcome::fail(what).fix(fix)
     } else {
         Outcome::error(ErrorReason::Busy, what).fix(format!("{fix}, or run again when it has fewer nodes"))

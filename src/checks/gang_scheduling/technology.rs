@@ -8,6 +8,7 @@ use crate::checks::gang_scheduling::pod_groups::PodGroups;
 use crate::checks::gang_scheduling::room::{HOSTNAME, Room};
 use crate::checks::gang_scheduling::timeline::GANG;
 use crate::checks::probe::{self, IDLE_IMAGE};
+use crate::cluster::scratch::{MANAGED_BY, OWNER, RUN};
 use crate::cluster::{Access, ObjectRef, Query, Scratch};
 use crate::error::Result;
 use crate::recipe::{GangScheduler, gang};
@@ -46,7 +47,9 @@ pub(super) fn pod(cx: &Cx<'_>, room: &Room, gang: &str, gpus: u64, scheduler: &s
         probe::pod_spec(cx.vendor, cx.pods, IDLE_IMAGE, &[], &json!({"limits": {cx.vendor.resource.as_str(): gpus.to_string()}}));
     spec["nodeSelector"][HOSTNAME] = json!(room.hostname);
     spec["schedulerName"] = json!(scheduler);
-    json!({"metadata": {"labels": {GANG: gang}}, "spec": spec})
+    // Pods that a controller makes have the labels of their template alone.
+    let run = cx.scratch.map(Scratch::run).unwrap_or_default();
+    json!({"metadata": {"labels": {GANG: gang, RUN: run, MANAGED_BY: OWNER}}, "spec": spec})
 }
 
 /// What is there before anything is created.

@@ -183,9 +183,10 @@ impl Trial<'_> {
             }
         }
         self.held += 2;
-        self.end("control").await?;
         let begun = self.recorder.elapsed();
         self.end("filler").await?;
+        // After the filler: a queue that looks again only when something of its own ends does so now.
+        self.end("control").await?;
         self.placed("waits", pods, self.room.gang(), "after room was made").await?;
         if let Some((_, last)) = timeline::placed_at(&self.recorder.so_far(), "waits") {
             self.measured.after = last.saturating_sub(begun);

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use crate::cluster::Query;
 use crate::error::{Error, Result};
-use crate::sim::addons::{Addon, Process, Starting};
+use crate::sim::addons::{Addon, Place, Process, Starting};
 use crate::sim::{SIMULATED, embedded};
-use crate::yaml;
+use crate::{files, limits, yaml};
 
 /// See the module.
 pub static ADDON: Addon = Addon {
@@ -23,13 +23,13 @@ pub static ADDON: Addon = Addon {
 };
 
 /// A kind of machine that the simulated cloud can make.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct InstanceType {
     /// Its name, e.g. `p5.48xlarge`.
     pub name: String,
-    /// What an hour costs; of those that fit, the cheapest is made.
-    pub price: f64,
+    /// What an hour costs, in cents; of those that fit, the cheapest is made.
+    pub cents_per_hour: u32,
     /// What a node of it has: `cpu`, `memory`, `nvidia.com/gpu`, … as Kubernetes writes quantities.
     pub resources: BTreeMap<String, String>,
 }
@@ -50,10 +50,12 @@ pub struct Pool {
 pub const KARPENTER: &str = "karpenter.sh/v1";
 /// Group and version of what its provider for kwok defines.
 pub const PROVIDER: &str = "karpenter.kwok.sh/v1alpha1";
-/// Name of the node class of our pools; the provider has no settings.
-pub const NODE_CLASS: &str = "seatrial";
+/// Name of the node class of the pools that come with the program.
+const NODE_CLASS: &str = "seatrial-sim";
 /// Zones of the simulated nodes.
 const ZONES: [&str; 2] = ["sim-a", "sim-b"];
+/// The file in its folder with the types that it can make, as the provider reads them.
+const TYPES_FILE: &str = "instance-types.json";
 /// How long a node stays empty before it goes.
 const CONSOLIDATE_AFTER: &str = "5s";
 
@@ -73,16 +75,22 @@ pub fn pools() -> Result<Vec<Pool>> {
     yaml::from_str(embedded("karpenter/pools.yaml").unwrap_or_default(), "sim/karpenter/pools.yaml")
 }
 
-/// The node class that our pools use.
+/// A node class for pools; the provider has no settings.
 #[must_use]
-pub fn node_class() -> Value {
-    json!({"apiVersion": PROVIDER, "kind": "KWOKNodeClass", "metadata": {"name": NODE_CLASS}})
+pub fn node_class(name: &str) -> Value {
+    json!({"apiVersion": PROVIDER, "kind": "KWOKNodeClass", "metadata": {"name": name}})
 }
 
 impl Pool {
+    /// The extended resource that it has a limit for: what its pods ask for.
+    #[must_use]
+    pub fn device(&self) -> Option<&str> {
+        self.limits.keys().map(String::as_str).find(|resource| resource.contains('/'))
+    }
+
     /// The NodePool.
     #[must_use]
-    pub fn object(&self) -> Value {
+    pub fn object(&self, node_class: &str) -> Value {
         let within = |key: &str, values: &[&str]| json!({"key": key, "operator": "In", "values": values});
         let types: Vec<&str> = self.instance_types.iter().map(String::as_str).collect();
         json!({
@@ -95,7 +103,7 @@ impl Pool {
                             within("node.kubernetes.io/instance-type", &types),
                             within("karpenter.sh/capacity-type", &["on-demand"]),
                         ],
-                        "nodeClassRef": {"group": "karpenter.kwok.sh", "kind": "KWOKNodeClass", "name": NODE_CLASS},
+                        "nodeClassRef": {"group": "karpenter.kwok.sh", "kind": "KWOKNodeClass", "name": node_class},
                         "expireAfter": "Never",
                     },
                 },
@@ -112,7 +120,7 @@ fn provider_form(types: &[InstanceType]) -> Value {
         let offering = |zone: &&str| {
             let requirement = |key: &str, value: &str| json!({"key": key, "operator": "In", "values": [value]});
             json!({
-                "Price": instance.price, "Available": true,
+                "Price": f64::from(instance.cents_per_hour) / 100.0, "Available": true,
                 "Requirements": [requirement("karpenter.sh/capacity-type", "on-demand"), requirement("topology.kubernetes.io/zone", zone)],
             })
         };
@@ -124,13 +132,24 @@ fn provider_form(types: &[InstanceType]) -> Value {
     types.iter().map(one).collect()
 }
 
+/// Names of the types that a Karpenter which runs in this place can make.
+///
+/// # Errors
+/// [`crate::error::Kind::Usage`] if its file cannot be read.
+pub fn known_types(place: &Place) -> Result<Vec<String>> {
+    let path = place.dir.join(ADDON.name).join(TYPES_FILE);
+    let text = files::read_text(&path, limits::DOCUMENT_BYTES)?;
+    let types: Vec<Value> = serde_json::from_str(&text).map_err(|error| Error::usage(format!("read {}", path.display())).because(error))?;
+    Ok(types.iter().filter_map(|instance| Some(instance["name"].as_str()?.to_owned())).collect())
+}
+
 async fn start(cx: &Starting<'_>) -> Result<()> {
     let (health, metrics) = (cx.port("health")?, cx.port("metrics")?);
     let definitions = [cx.manifests("karpenter-kwok", "crds")?, cx.manifests("karpenter-kwok", "provider")?].concat();
     cx.define(definitions).await?;
     let types = cx.settings().instance_types.clone().map_or_else(instance_types, Ok)?;
     let types = serde_json::to_string_pretty(&provider_form(&types)).map_err(|error| Error::internal("write types").because(error))?;
-    let types = cx.file("instance-types.json", &types)?;
+    let types = cx.file(TYPES_FILE, &types)?;
     let env = [
         ("SYSTEM_NAMESPACE", "kube-system"),
         ("KUBERNETES_MIN_VERSION", "1.19.0-0"),
@@ -149,8 +168,8 @@ async fn start(cx: &Starting<'_>) -> Result<()> {
     if pools.is_empty() {
         return Ok(());
     }
-    cx.apply(&[node_class()]).await?;
-    cx.apply(&pools.iter().map(Pool::object).collect::<Vec<_>>()).await?;
+    cx.apply(&[node_class(NODE_CLASS)]).await?;
+    cx.apply(&pools.iter().map(|pool| pool.object(NODE_CLASS)).collect::<Vec<_>>()).await?;
     // That it says so is its own doing: the objects alone say nothing.
     cx.until("its NodePools are ready", || async {
         let seen = cx.cluster.list(KARPENTER, "NodePool", &Query::all()).await?;

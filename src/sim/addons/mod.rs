@@ -4,11 +4,16 @@
 //! administrator's kubeconfig and outlive the command; everything of them lies in one folder, from which they are found and ended.
 
 pub mod jobset;
+pub mod kai;
 pub mod karpenter;
 pub mod kueue;
+pub mod lws;
+pub mod metrics_server;
+pub mod trainer;
 pub mod volcano;
 
 mod certificates;
+mod guest;
 mod starting;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,12 +24,13 @@ use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, ObjectRef};
 use crate::error::{Context, Error, Result};
 use crate::sim::{binaries, processes};
 use crate::ui::Ui;
 use crate::{files, limits};
 
+pub use guest::{ensure, remove_of_run, runs};
 pub(super) use starting::{Process, Starting};
 
 /// A controller that can run beside a simulated control plane.
@@ -45,13 +51,15 @@ pub struct Addon {
 }
 
 /// All add-ons, in the order in which they are started.
-pub static ALL: &[&Addon] = &[&jobset::ADDON, &kueue::ADDON, &volcano::ADDON, &karpenter::ADDON];
+pub static ALL: &[&Addon] = &[&jobset::ADDON, &lws::ADDON, &trainer::ADDON, &kueue::ADDON, &volcano::ADDON, &kai::ADDON, &karpenter::ADDON, &metrics_server::ADDON];
 
 /// What add-ons are told instead of their defaults.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// Karpenter: the kinds of machines.
     pub instance_types: Option<Vec<karpenter::InstanceType>>,
+    /// The run on whose behalf they are started: what is installed for it is noted, to be removed with it.
+    pub run: Option<String>,
     /// Karpenter: the pools to make; with an empty list, whoever started it makes them.
     pub pools: Option<Vec<karpenter::Pool>>,
 }
@@ -70,14 +78,13 @@ impl Chosen {
     ///
     /// # Errors
     /// [`crate::error::Kind::Usage`] if there is no such add-on, if a program is missing, or if one listens on all interfaces and `exposed`
-    /// does not say that this is wanted.
-    pub fn new(names: &[String], exposed: bool) -> Result<Self> {
+    /// does not say that this is wanted; `how` is how to say it.
+    pub fn new(names: &[String], exposed: bool, how: &str) -> Result<Self> {
         let addons = with_needs(names)?;
         for addon in &addons {
             if let (Some(what), false) = (addon.exposed, exposed) {
                 let message = format!("add-on {} listens on all interfaces of this machine: {what}", addon.name);
-                return Err(Error::usage(message)
-                    .hint("give --listen-on-all-interfaces if nobody else can reach this machine, or if that is acceptable"));
+                return Err(Error::usage(message).hint(format!("if nobody else can reach this machine, or that is acceptable: {how}")));
             }
         }
         let mut programs = BTreeMap::new();
@@ -145,6 +152,12 @@ pub struct Running {
     pub ports: BTreeMap<String, u16>,
     /// Process → its log.
     pub logs: BTreeMap<String, PathBuf>,
+    /// The run that started it, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// What was installed for that run and was not there before, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub installed: Vec<ObjectRef>,
 }
 
 /// Starts add-ons one after the other, and waits until each was seen to work.
@@ -231,7 +244,7 @@ mod tests {
 
     #[test]
     fn an_unknown_addon_is_refused_with_the_nearest_name() {
-        let error = Chosen::new(&["keueu".to_owned()], false).expect_err("there is none");
+        let error = Chosen::new(&["keueu".to_owned()], false, "").expect_err("there is none");
         assert_eq!((error.kind(), error.hints()[0].as_str()), (Kind::Usage, "did you mean `kueue`?"));
     }
 }

@@ -58,7 +58,8 @@ impl<'a> Starting<'a> {
         ui: &'a Ui,
     ) -> Result<Self> {
         make_dir(&place.dir.join(addon.name))?;
-        let record = Mutex::new(Running { name: addon.name.to_owned(), ..Running::default() });
+        let run = chosen.settings.run.clone();
+        let record = Mutex::new(Running { name: addon.name.to_owned(), run, ..Running::default() });
         let starting = Self { addon, place, cluster, chosen, deadline, ui, record };
         starting.write_record()?;
         Ok(starting)
@@ -143,7 +144,20 @@ impl<'a> Starting<'a> {
             let named = ObjectRef::of(object);
             self.ui.waiting(&format!("{} installs {named}", self.addon.name));
             self.cluster.wait_served(&named.api_version, &named.kind).await?;
-            self.cluster.apply(object, MANAGER, true).await?;
+            self.install(object).await?;
+        }
+        Ok(())
+    }
+
+    /// Applies one object, and notes it if it is new and a run wants it removed again.
+    async fn install(&self, object: &Value) -> Result<()> {
+        let named = ObjectRef::of(object);
+        let noted = self.chosen.settings.run.is_some();
+        let new = noted && self.cluster.get(&named.api_version, &named.kind, named.namespace.as_deref(), &named.name).await?.is_none();
+        let applied = self.cluster.apply(object, MANAGER, true).await?;
+        if new {
+            self.record().installed.push(ObjectRef::of(&applied));
+            self.write_record()?;
         }
         Ok(())
     }
@@ -155,9 +169,9 @@ impl<'a> Starting<'a> {
         let names: Vec<String> = definitions.iter().map(|object| ObjectRef::of(object).name).collect();
         let writes = stream::iter(definitions).map(|mut definition| async move {
             without_descriptions(&mut definition["spec"]);
-            self.cluster.apply(&definition, MANAGER, true).await
+            self.install(&definition).await
         });
-        writes.buffer_unordered(limits::SIM_WRITES).try_collect::<Vec<_>>().await?;
+        writes.buffer_unordered(limits::SIM_WRITES).try_collect::<()>().await?;
         let established = |seen: &[&Value]| {
             let served = |name: &String| seen.iter().any(|object| object["metadata"]["name"] == **name && is_established(object));
             names.iter().all(served).then_some(())
