@@ -164,7 +164,8 @@ fn bound(bindings: &str, resource: &str) -> String {
 
 #[test]
 fn names_and_trees_may_use_bindings_values_and_the_namespace() {
-    let bindings = "{name: app, value: \"(concat($values.name, '-x'))\"}, {name: all, value: [\"(join('/', [$namespace, $app]))\"]}";
+    let bindings =
+        "{name: app, value: \"(concat($values.name, '-x'))\"}, {name: all, value: [\"(concat($namespace, concat('/', $app)))\"]}";
     let resource = "{apiVersion: v1, kind: Pod, metadata: {labels: {app: ($app)}}, spec: {\"(image == $all[0])\": true}}";
     let values = json!({"name": "web"});
     let tests = read_with(&bound(bindings, resource), values.as_object().expect("a map")).expect("is read");
