@@ -14,10 +14,13 @@ fn exporter(vendor: &str) -> &'static Exporter {
     &vendor::named(vendor).expect("is known").exporter
 }
 
+/// What is said of a GPU by its index.
+type Reading<'a> = &'a dyn Fn(usize) -> String;
+
 /// What a DCGM exporter says of some GPUs, in the form of release 4.4.
 fn dcgm(host: &str, uuids: &[&str], tick: u64) -> String {
     let mut text = String::new();
-    let metrics: [(&str, &str, &dyn Fn(usize) -> String); 5] = [
+    let metrics: [(&str, &str, Reading<'_>); 5] = [
         ("DCGM_FI_DEV_GPU_TEMP", "gauge", &|gpu| format!("{}", 30 + gpu)),
         ("DCGM_FI_DEV_POWER_USAGE", "gauge", &|gpu| format!("{}.{:03}000", 70 + gpu, tick % 1000)),
         ("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", "counter", &|_| format!("{}", 15_152_422_938 + tick * 70)),

@@ -101,20 +101,23 @@ async fn run(cx: &Cx<'_>) -> Result<Outcome> {
         // Looked for each time: others come and go.
         let tried = match choose(cx).await? {
             Ok(room) => trial::run(cx, scratch, technology, &room).await,
-            Err(outcome) => Tried { outcome, measured: Measured::default() },
+            Err(outcome) => Tried { outcome: *outcome, measured: Measured::default() },
         };
         results.push((technology.name().to_owned(), tried));
     }
     Ok(sum_up(results).seen("gang schedulers", names.clone(), names.len()))
 }
 
-async fn choose(cx: &Cx<'_>) -> Result<std::result::Result<Room, Outcome>> {
+async fn choose(cx: &Cx<'_>) -> Result<std::result::Result<Room, Box<Outcome>>> {
     let everything = Query::all();
     let (objects, pods) = tokio::try_join!(cx.cluster.list("v1", "Node", &everything), cx.cluster.list("v1", "Pod", &everything))?;
     let nodes = nodes::read(&objects, None);
     let free = probe::free_gpus(&nodes, &pods, cx.vendor);
     Ok(room::choose(&nodes, &free, cx.vendor, cx.pods, cx.most_gpus))
 }
+
+/// One of the figures of a trial.
+type Figure = fn(&Measured) -> Duration;
 
 /// One outcome of those of all gang schedulers: never better than the worst. Pure.
 fn sum_up(results: Vec<(String, Tried)>) -> Outcome {
@@ -149,7 +152,7 @@ fn sum_up(results: Vec<(String, Tried)>) -> Outcome {
     if figures.is_empty() {
         return outcome;
     }
-    let metrics: [(&str, fn(&Measured) -> Duration, Option<Duration>); 4] = [
+    let metrics: [(&str, Figure, Option<Duration>); 4] = [
         ("gang_placed_seconds", |measured| measured.placed, Some(limits::GANG_PLACED)),
         ("gang_spread_seconds", |measured| measured.spread, None),
         ("gang_refused_seconds", |measured| measured.refused, Some(limits::GANG_DWELL)),

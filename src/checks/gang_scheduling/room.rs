@@ -57,11 +57,12 @@ pub(super) fn choose(
     vendor: &Vendor,
     options: &PodOptions,
     most: Option<u32>,
-) -> Result<Room, Outcome> {
+) -> Result<Room, Box<Outcome>> {
     let advertised: Vec<&Node> = nodes.iter().filter(|node| node.gpus.allocatable.unwrap_or(0) > 0).collect();
     if advertised.is_empty() {
-        return Err(Outcome::error(ErrorReason::NoSubject, format!("no node has {} to place a gang of GPU pods on", vendor.resource))
-            .fix("look at the device plugin; gangs of pods with ResourceClaims are not tried"));
+        let message = format!("no node has {} to place a gang of GPU pods on", vendor.resource);
+        let outcome = Outcome::error(ErrorReason::NoSubject, message);
+        return Err(Box::new(outcome.fix("look at the device plugin; gangs of pods with ResourceClaims are not tried")));
     }
     let usable = |node: &&&Node| {
         let ready = node.conditions.get("Ready").is_some_and(|status| status == "True");
@@ -80,11 +81,11 @@ pub(super) fn choose(
             vendor.resource,
             if names.is_empty() { "none that pods may use".to_owned() } else { names.join(", ") }
         );
-        return Err(Outcome::error(ErrorReason::Busy, message).fix("run again when two GPUs of one node are free"));
+        return Err(Box::new(Outcome::error(ErrorReason::Busy, message).fix("run again when two GPUs of one node are free")));
     };
     if most.is_some_and(|most| room.most_held() > u64::from(most)) {
         let message = format!("wants {} GPUs on node {}, --max-gpus allows {}", room.most_held(), room.node, most.unwrap_or(0));
-        return Err(Outcome::skip(SkipReason::ByRequest, message));
+        return Err(Box::new(Outcome::skip(SkipReason::ByRequest, message)));
     }
     Ok(room)
 }
@@ -116,7 +117,7 @@ mod tests {
         nodes::read(&[object], None).remove(0)
     }
 
-    fn chosen(nodes: &[Node], free: &[(&str, u64)], most: Option<u32>) -> Result<Room, Outcome> {
+    fn chosen(nodes: &[Node], free: &[(&str, u64)], most: Option<u32>) -> Result<Room, Box<Outcome>> {
         let free = free.iter().map(|(name, free)| ((*name).to_owned(), *free)).collect();
         choose(nodes, &free, vendor::named("nvidia").expect("known"), &PodOptions::default(), most)
     }

@@ -73,7 +73,7 @@ impl Structure {
 /// A gang scheduler.
 pub(super) enum Technology {
     /// It is told of gangs by objects of its own.
-    PodGroups(PodGroups),
+    PodGroups(Box<PodGroups>),
     /// Kueue lets Jobs in.
     Kueue(Kueue),
 }
@@ -83,10 +83,10 @@ impl Technology {
     pub(super) fn of(scheduler: &GangScheduler, run: &str) -> Self {
         let queue = scheduler.queue.as_deref();
         match (&scheduler.pod_group, scheduler.name.as_str()) {
-            (Some(group), _) => Self::PodGroups(PodGroups::described(scheduler, group)),
+            (Some(group), _) => Self::PodGroups(Box::new(PodGroups::described(scheduler, group))),
             (None, "kueue") => Self::Kueue(Kueue { queue: scheduler.queue.clone() }),
-            (None, "kai") => Self::PodGroups(PodGroups::kai(queue, run)),
-            (None, _) => Self::PodGroups(PodGroups::volcano(queue)),
+            (None, "kai") => Self::PodGroups(Box::new(PodGroups::kai(queue, run))),
+            (None, _) => Self::PodGroups(Box::new(PodGroups::volcano(queue))),
         }
     }
 

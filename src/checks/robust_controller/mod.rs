@@ -101,15 +101,16 @@ async fn run(cx: &Cx<'_>) -> Result<Outcome> {
 }
 
 /// What has to be there before anything is created; in words, or what is wrong. Pure.
-fn structure(operator: &Operator, hooks: &[Hook]) -> std::result::Result<String, Outcome> {
+fn structure(operator: &Operator, hooks: &[Hook]) -> std::result::Result<String, Box<Outcome>> {
     let Operator { name, plural, group, .. } = operator;
     if hooks.is_empty() {
-        return Err(Outcome::fail(format!("{name}: no validating webhook looks at {plural}.{group} when they are created"))
-            .fix("install the operator's ValidatingWebhookConfiguration"));
+        let message = format!("{name}: no validating webhook looks at {plural}.{group} when they are created");
+        return Err(Box::new(Outcome::fail(message).fix("install the operator's ValidatingWebhookConfiguration")));
     }
     if let Some(hook) = hooks.iter().find(|hook| hook.fails_open) {
         let message = format!("{name}: webhook {} lets everything in when it does not answer (failurePolicy Ignore)", hook.name);
-        return Err(Outcome::fail(message).fix(format!("set failurePolicy Fail in validatingwebhookconfiguration {}", hook.configuration)));
+        let fix = format!("set failurePolicy Fail in validatingwebhookconfiguration {}", hook.configuration);
+        return Err(Box::new(Outcome::fail(message).fix(fix)));
     }
     if let Some(deployment) = &operator.deployment {
         let wanted = deployment["spec"]["replicas"].as_i64().unwrap_or(1);
@@ -117,7 +118,7 @@ fn structure(operator: &Operator, hooks: &[Hook]) -> std::result::Result<String,
         if wanted == 0 || available < wanted {
             let named = ObjectRef::of(deployment);
             let message = format!("{name}: {named} has {available} of {wanted} replicas available");
-            return Err(Outcome::fail(message).fix("kubectl describe that deployment and its pods"));
+            return Err(Box::new(Outcome::fail(message).fix("kubectl describe that deployment and its pods")));
         }
     }
     let names: Vec<&str> = hooks.iter().map(|hook| hook.name.as_str()).collect();

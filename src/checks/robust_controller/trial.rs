@@ -190,7 +190,7 @@ impl Trial<'_> {
                     let owns = |object: &&Value| {
                         object["metadata"]["ownerReferences"].as_array().is_some_and(|all| all.iter().any(|one| one["uid"] == uid.as_str()))
                     };
-                    objects.iter().any(|object| owns(&object)).then_some(())
+                    objects.iter().any(owns).then_some(())
                 };
                 (self.wait((api_version, kind), &Query::within(&namespace), &made, owned).await, format!("no {kind} belongs to it"))
             }

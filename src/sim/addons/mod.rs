@@ -51,7 +51,8 @@ pub struct Addon {
 }
 
 /// All add-ons, in the order in which they are started.
-pub static ALL: &[&Addon] = &[&jobset::ADDON, &lws::ADDON, &trainer::ADDON, &kueue::ADDON, &volcano::ADDON, &kai::ADDON, &karpenter::ADDON, &metrics_server::ADDON];
+pub static ALL: &[&Addon] =
+    &[&jobset::ADDON, &lws::ADDON, &trainer::ADDON, &kueue::ADDON, &volcano::ADDON, &kai::ADDON, &karpenter::ADDON, &metrics_server::ADDON];
 
 /// What add-ons are told instead of their defaults.
 #[derive(Clone, Debug, Default)]
