@@ -8,7 +8,10 @@ real_node := $(if $(filter 0,$(shell id -u)),kubelet containerd runc)
 sigstore := fulcio rekor-server timestamp-server sigstore-stack cosign sigstore-python
 # What runs and reads GitHub's workflows, and a stand-in for its API.
 github := act actionlint zizmor prism github-fake
-servers := $(control_plane) oci-registry oras docker-registry $(sigstore) $(github) $(real_node)
+# Controllers beside a control plane; those of the second line, and chainsaw, only for test-matrix.
+addons := kueue jobset karpenter-kwok prometheus
+more_addons := lws trainer metrics-server volcano-scheduler kai-scheduler chainsaw
+servers := $(control_plane) $(addons) oci-registry oras docker-registry $(sigstore) $(github) $(real_node)
 # NAME=PATH lines of get.sh as SEATRIAL_BIN_NAME=PATH words.
 as_env := awk -F= '{ name = toupper($$1); gsub("-", "_", name); print "SEATRIAL_BIN_" name "=" $$2 }'
 
@@ -27,7 +30,7 @@ test:
 
 # Tests marked `#[ignore = "matrix"]`.
 test-matrix:
-	testenv/get.sh $(servers) rekor-server-v1 trillian-memory >/dev/null
+	testenv/get.sh $(servers) $(more_addons) rekor-server-v1 trillian-memory >/dev/null
 	cargo test --locked -- --ignored
 
 # One static binary; packed, the relocations of its tables take a tenth of what they take (glibc 2.36 and later applies them).

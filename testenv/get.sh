@@ -38,7 +38,6 @@ component_of() {
     volcano-scheduler | volcano-controller-manager | volcano-webhook-manager) echo volcano ;;
     kai-scheduler | kai-binder | kai-podgrouper | kai-podgroupcontroller | kai-queuecontroller) echo kai ;;
     chainsaw) echo chainsaw ;;
-    traefik) echo traefik ;;
     prometheus) echo prometheus ;;
     sigstore-python) echo sigstore-python ;;
     *) die "no program named $1; see component_of in testenv/get.sh" ;;
@@ -122,10 +121,6 @@ build_kai() {
   for name in scheduler binder podgrouper podgroupcontroller queuecontroller; do go_build "$1/kai-${name#kai-}" -ldflags "-s -w" "github.com/NVIDIA/KAI-scheduler/cmd/$name"; done
   kai=$(module_folder github.com/NVIDIA/KAI-scheduler)
   manifests "$1/kai-scheduler.d" crds "$kai/deployments/kai-scheduler/crds" priorityclasses "$kai/deployments/kai-scheduler/templates/priorityclasses"
-}
-build_traefik() {
-  go_build "$1/traefik" -ldflags "-s -w" github.com/traefik/traefik/v3/cmd/traefik
-  manifests "$1/traefik.d" crds "$(module_folder sigs.k8s.io/gateway-api)/config/crd/standard"
 }
 # Its newest release lacks a method that Go 1.26 wants of what it hands to Go's own test runner: built from a copy that has it.
 build_chainsaw() {
