@@ -28,6 +28,19 @@ impl Place {
         command
     }
 
+    /// Where nothing is on the `PATH` but what starts the program.
+    fn sign_without_a_browser(&self, stack: &Stack) -> Command {
+        let mut command = self.sign(stack, &[]);
+        let folder = self.0.root().join("path");
+        std::fs::create_dir(&folder).expect("is made");
+        let name = command.get_program().to_owned();
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let program = std::env::split_paths(&path).map(|folder| folder.join(&name)).find(|program| program.exists());
+        std::os::unix::fs::symlink(program.expect("is on the PATH"), folder.join(&name)).expect("is linked");
+        command.env("PATH", folder);
+        command
+    }
+
     /// On a terminal, with a browser that opens the page that it is given, and answers there.
     fn browse(&self, stack: &Stack, answer: &str) -> Watched {
         let browser = stack.browser(self.0.root(), answer);
@@ -119,8 +132,8 @@ fn what_the_browser_brings_counts_as_the_answer_to_this_login_only() {
         let said = place.browse(stack, answer).exits(4);
         assert!(said.contains(why), "{answer}: {said}");
     }
-    // The program goes on without a browser: whoever opens the page by hand gets there too.
-    let mut watched = Watched::on_terminal(&mut place.sign(stack, &[]));
+    // The program goes on without a browser, of which this machine may have one: whoever opens the page by hand gets there too.
+    let mut watched = Watched::on_terminal(&mut place.sign_without_a_browser(stack));
     watched.until("[y/N]");
     watched.types("y\n");
     let said = watched.until("no browser could be started");

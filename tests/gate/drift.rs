@@ -12,11 +12,11 @@ use crate::recipes::{HEALTH, data, overlay, own, tree};
 use crate::repository::{Touch, file};
 use crate::sample::Sample;
 
-/// A run that passed all that the recipe `own` of some data declares: its checks, its constraint, and its health file.
+/// A run that passed all that the recipe `own` of some data declares: its checks, its constraints, and its health files.
 fn run_of(recipe: Recipe) -> Sample {
     let mut sample = Sample::good().without("secure-accelerator-access");
     let constraints = recipe.spec.constraints.iter().map(|one| (format!("constraint/{}", one.name), "snapshot", "readiness"));
-    let health = recipe.spec.health.iter().map(|_| ("health/nodes".to_owned(), "health", "deployment"));
+    let health = recipe.spec.health.iter().enumerate().map(|(number, _)| (format!("health/{number}"), "health", "deployment"));
     let passed = constraints.chain(health).map(|(id, step, phase)| TestResult::of(id, 1, step, phase, passed()));
     sample.report.tests.splice(0..0, passed);
     sample.report.recipe.name.clone_from(&recipe.metadata.name);

@@ -348,11 +348,11 @@ async fn what_users_say_about_pods_reaches_the_pods() {
 #[tokio::test]
 async fn pages_about_requirements_are_written_from_results_or_refused() {
     let cluster = lease().await;
-    let place = Place::new(&cluster, &recipe(&[HOLDS], &["dra-support", "secure-accelerator-access"]));
+    let place = Place::new(&cluster, &recipe(&[HOLDS], &["dra-support", "inference-gateway"]));
     place.report(&["--behavioral-tests", "--evidence-dir", "pages"], 3);
     let page = |name: &str| std::fs::read_to_string(place.path("pages").join(name)).expect("is written");
     assert!(page("dra-support.md").contains("Result: PASS"), "{}", page("dra-support.md"));
-    assert!(page("secure-access.md").contains("Result: COULD NOT TELL"), "{}", page("secure-access.md"));
+    assert!(page("inference-gateway.md").contains("Result: COULD NOT TELL"), "{}", page("inference-gateway.md"));
     assert!(page("index.md").contains("NOT TESTED"), "{}", page("index.md"));
     for (args, says) in [
         (&["--evidence-dir", "p", "--skip-check", "dra-support"][..], "cannot be combined"),
