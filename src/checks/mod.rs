@@ -23,6 +23,7 @@ pub mod probe;
 mod robust_controller;
 mod secure_accelerator_access;
 pub mod settled;
+mod several;
 mod unbroken;
 
 use std::panic::AssertUnwindSafe;

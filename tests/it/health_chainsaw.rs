@@ -204,6 +204,5 @@ async fn the_tests_take_less_time_than_they_take_chainsaw() {
     let pairs: Vec<(Duration, Duration)> = (0..5).map(|_| (files.chainsaw().tests, files.seatrial().tests)).collect();
     let (theirs, ours): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
     let (theirs, ours) = (middle(theirs), middle(ours));
-    println!("chainsaw {:.2} s, seatrial {:.2} s", theirs.as_secs_f64(), ours.as_secs_f64());
     assert!(ours < theirs, "seatrial {ours:?}, chainsaw {theirs:?}");
 }

@@ -12,12 +12,13 @@ use std::time::Duration;
 use crate::checks::gang_scheduling::room::Room;
 use crate::checks::gang_scheduling::technology::Technology;
 use crate::checks::gang_scheduling::trial::{Measured, STATEMENTS, Tried};
+use crate::checks::several::worst;
 use crate::checks::{Check, Cx, Fidelity, Phase, probe};
 use crate::cluster::{Access, Query};
 use crate::error::Result;
 use crate::limits;
 use crate::recipe::Recipe;
-use crate::results::{Outcome, Verdict};
+use crate::results::{ErrorReason, Outcome, Verdict};
 use crate::snapshot::nodes;
 
 pub(super) static CHECK: Check = Check {
@@ -121,34 +122,16 @@ type Figure = fn(&Measured) -> Duration;
 
 /// One outcome of those of all gang schedulers: never better than the worst. Pure.
 fn sum_up(results: Vec<(String, Tried)>) -> Outcome {
-    let rank = |verdict: Verdict| match verdict {
-        Verdict::Fail => 0,
-        Verdict::Error(_) | Verdict::NotRun(_) => 1,
-        Verdict::Skip(_) => 2,
-        Verdict::Pass => 3,
-    };
-    let passed = results.iter().map(|(_, tried)| tried.outcome.assertions.passed).sum();
     let total = results.len() * STATEMENTS;
-    let messages: Vec<String> = results.iter().map(|(_, tried)| tried.outcome.message.clone()).collect();
     let figures: Vec<(String, Measured)> = results
         .iter()
         .filter(|(_, tried)| tried.outcome.verdict == Verdict::Pass)
         .map(|(name, tried)| (name.clone(), tried.measured))
         .collect();
-    let mut artifacts = Vec::new();
-    let mut worst: Option<Outcome> = None;
-    for (name, mut tried) in results {
-        for mut artifact in tried.outcome.artifacts.drain(..) {
-            artifact.name = format!("{name}: {}", artifact.name);
-            artifacts.push(artifact);
-        }
-        if worst.as_ref().is_none_or(|worst| rank(tried.outcome.verdict) < rank(worst.verdict)) {
-            worst = Some(tried.outcome);
-        }
-    }
-    let Some(worst) = worst else { return Outcome::error(crate::results::ErrorReason::NoSubject, "no gang scheduler was tried") };
-    let message = if worst.verdict == Verdict::Pass { messages.join("; ") } else { worst.message.clone() };
-    let mut outcome = Outcome { message, artifacts, ..worst }.asserted(passed, total);
+    let outcomes = results.into_iter().map(|(name, tried)| (name, tried.outcome)).collect();
+    let Some(worst) = worst(outcomes) else { return Outcome::error(ErrorReason::NoSubject, "no gang scheduler was tried") };
+    let passed = worst.assertions.passed;
+    let mut outcome = worst.asserted(passed, total);
     if figures.is_empty() {
         return outcome;
     }
@@ -172,7 +155,6 @@ fn sum_up(results: Vec<(String, Tried)>) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::ErrorReason;
 
     fn tried(outcome: Outcome, held: usize) -> Tried {
         Tried {

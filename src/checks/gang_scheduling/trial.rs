@@ -9,6 +9,7 @@ use crate::checks::gang_scheduling::room::Room;
 use crate::checks::gang_scheduling::technology::{Gang, Technology, pod};
 use crate::checks::gang_scheduling::timeline::{self, Contest, GANG, PodSight, Refusal, Timeline};
 use crate::checks::probe;
+use crate::checks::several::{Step, Stop};
 use crate::cluster::scratch::RUN;
 use crate::cluster::{ObjectRef, Query, Recorder, Scratch};
 use crate::error::{Error, Kind, Result};
@@ -41,28 +42,6 @@ pub(super) struct Tried {
     pub(super) outcome: Outcome,
     pub(super) measured: Measured,
 }
-
-/// Why a trial ends before its end.
-enum Stop {
-    /// The cluster was seen to be wrong, or could not be judged.
-    Seen(Box<Outcome>),
-    /// We were in trouble.
-    Trouble(Error),
-}
-
-impl From<Error> for Stop {
-    fn from(error: Error) -> Self {
-        Self::Trouble(error)
-    }
-}
-
-impl From<Outcome> for Stop {
-    fn from(outcome: Outcome) -> Self {
-        Self::Seen(Box::new(outcome))
-    }
-}
-
-type Step<T> = std::result::Result<T, Stop>;
 
 /// Tries a gang scheduler, and removes everything that was made.
 pub(super) async fn run(cx: &Cx<'_>, scratch: &Scratch, technology: &Technology, room: &Room) -> Tried {

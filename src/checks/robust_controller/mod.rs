@@ -11,11 +11,12 @@ use serde_json::json;
 use crate::checks::robust_controller::hooks::Hook;
 use crate::checks::robust_controller::operator::Operator;
 use crate::checks::robust_controller::trial::Tried;
+use crate::checks::several::worst;
 use crate::checks::{Check, Cx, Fidelity, Phase};
 use crate::cluster::{Access, ObjectRef, Place, Query};
 use crate::error::Result;
 use crate::limits;
-use crate::results::{ErrorReason, Outcome, Verdict};
+use crate::results::{ErrorReason, Outcome};
 
 pub(super) static CHECK: Check = Check {
     id: "robust-controller",
@@ -127,34 +128,13 @@ fn structure(operator: &Operator, hooks: &[Hook]) -> std::result::Result<String,
 
 /// One outcome of those of all operators: never better than the worst. Pure.
 fn sum_up(results: Vec<(String, Tried)>) -> Outcome {
-    let rank = |verdict: Verdict| match verdict {
-        Verdict::Fail => 0,
-        Verdict::Error(_) | Verdict::NotRun(_) => 1,
-        Verdict::Skip(_) => 2,
-        Verdict::Pass => 3,
-    };
-    let passed = results.iter().map(|(_, tried)| tried.outcome.assertions.passed).sum();
-    let total = results.iter().map(|(_, tried)| tried.outcome.assertions.total).sum();
-    let messages: Vec<String> = results.iter().map(|(_, tried)| tried.outcome.message.clone()).collect();
     let of = |time: fn(&Tried) -> Option<Duration>| -> Vec<(String, f64)> {
         let seconds = |time: Duration| (time.as_secs_f64() * 1000.0).round() / 1000.0;
         results.iter().filter_map(|(name, tried)| Some((name.clone(), seconds(time(tried)?)))).collect()
     };
     let metrics = [("reconciled_seconds", of(|tried| tried.reconciled)), ("recovered_seconds", of(|tried| tried.recovered))];
-    let mut worst: Option<Outcome> = None;
-    let mut artifacts = Vec::new();
-    for (name, mut tried) in results {
-        for mut artifact in tried.outcome.artifacts.drain(..) {
-            artifact.name = format!("{name}: {}", artifact.name);
-            artifacts.push(artifact);
-        }
-        if worst.as_ref().is_none_or(|worst| rank(tried.outcome.verdict) < rank(worst.verdict)) {
-            worst = Some(tried.outcome);
-        }
-    }
-    let Some(worst) = worst else { return Outcome::error(ErrorReason::NoSubject, "no operator was tried") };
-    let message = if worst.verdict == Verdict::Pass { messages.join("; ") } else { worst.message.clone() };
-    let mut outcome = Outcome { message, artifacts, ..worst }.asserted(passed, total);
+    let outcomes = results.into_iter().map(|(name, tried)| (name, tried.outcome)).collect();
+    let Some(mut outcome) = worst(outcomes) else { return Outcome::error(ErrorReason::NoSubject, "no operator was tried") };
     for (metric, samples) in metrics.into_iter().filter(|(_, samples)| !samples.is_empty()) {
         let most = samples.iter().map(|(_, seconds)| *seconds).fold(0.0, f64::max);
         outcome = outcome.measured(metric, most, "s").sampled(samples);
@@ -169,6 +149,7 @@ fn sum_up(results: Vec<(String, Tried)>) -> Outcome {
 mod tests {
     use super::*;
     use crate::recipe::controller::Controller;
+    use crate::results::Verdict;
 
     fn operator(deployment: Option<serde_json::Value>) -> Operator {
         let table: &[Controller] = operator::known().expect("is valid");

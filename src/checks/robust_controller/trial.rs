@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 
 use crate::checks::robust_controller::hooks::{self, Hook, Refused};
 use crate::checks::robust_controller::operator::Operator;
+use crate::checks::several::{Step, Stop};
 use crate::checks::{Cx, probe};
 use crate::cluster::{ObjectRef, Query, Scratch};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Kind, Result};
 use crate::limits;
 use crate::recipe::controller::Sign;
 use crate::results::{ErrorReason, Outcome, Verdict};
@@ -49,26 +50,6 @@ pub(super) async fn run(cx: &Cx<'_>, scratch: &Scratch, operator: &Operator, hoo
     }
     Tried { outcome: outcome.asserted(trial.held, trial.total), reconciled: trial.reconciled, recovered: trial.recovered }
 }
-
-/// Why a trial ends before its end.
-enum Stop {
-    Seen(Box<Outcome>),
-    Trouble(Error),
-}
-
-impl From<Error> for Stop {
-    fn from(error: Error) -> Self {
-        Self::Trouble(error)
-    }
-}
-
-impl From<Outcome> for Stop {
-    fn from(outcome: Outcome) -> Self {
-        Self::Seen(Box::new(outcome))
-    }
-}
-
-type Step<T> = std::result::Result<T, Stop>;
 
 struct Trial<'a> {
     cx: &'a Cx<'a>,
