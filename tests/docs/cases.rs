@@ -37,7 +37,8 @@ pub(crate) fn all(root: &Path) -> BTreeMap<String, Vec<Case>> {
             }
         }
     }
-    cases.values_mut().for_each(|cases| cases.sort());
+    let place = |case: &Case| KINDS.iter().position(|kind| *kind == case.kind);
+    cases.values_mut().for_each(|cases| cases.sort_by(|a, b| place(a).cmp(&place(b)).then_with(|| a.cmp(b))));
     cases
 }
 
