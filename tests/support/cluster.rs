@@ -173,6 +173,12 @@ impl LeasedCluster {
         bin.args([Path::new("--kubeconfig"), &self.kubeconfig()]).exits(0);
     }
 
+    /// Puts the cluster back to how it was lent, as between two tests.
+    pub(crate) async fn put_back(&self) {
+        let plane = self.plane.as_ref().expect("is there until dropped");
+        Store::new(plane.store_port).restore(&plane.pristine).await;
+    }
+
     /// Says that a test changes what is not in the cluster's store; the control plane is thrown away afterwards.
     pub(crate) fn spoil(&mut self) {
         self.dirty = true;
