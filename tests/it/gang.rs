@@ -1,7 +1,7 @@
 //! gang-scheduling on real control planes, with real schedulers and queues.
 
-use crate::support::cluster::{LeasedCluster, lease, lease_with, may_isolate};
-use crate::trial::{Site, Trial, nothing_left};
+use crate::support::cluster::{lease, lease_with, may_isolate};
+use crate::trial::{Site, conformance, nothing_left, nothing_left_of};
 
 /// A kind of pod group that nobody looks at.
 const GROUPS: &str = "
@@ -24,26 +24,7 @@ const PLAIN: &str = "[{name: plain, podGroup: {apiVersion: gangs.example.com/v1,
 
 /// The shipped recipe with this check alone, and these gang schedulers where they are not empty.
 fn site(schedulers: &str) -> Site {
-    let site = Site::new();
-    site.edit("    - dra-support\n    - gpu-capacity\n    - platform-health\n", "    - gang-scheduling\n");
-    if !schedulers.is_empty() {
-        site.edit("  checks:\n", &format!("  gangSchedulers: {schedulers}\n  checks:\n"));
-    }
-    site
-}
-
-#[track_caller]
-fn trial(site: &Site, cluster: &LeasedCluster, flags: &[&str], code: i32) -> Trial {
-    let workflow = site.workflow("training", &["snapshot", "conformance"]);
-    site.run(&cluster.kubeconfig(), &workflow, flags, code)
-}
-
-/// Insists that nothing of a gang, and no queue, is left.
-#[track_caller]
-fn no_queue_left(cluster: &LeasedCluster, kinds: &str) {
-    nothing_left(cluster);
-    let left = cluster.kubectl(&["get", kinds, "-A", "-l", "app.kubernetes.io/managed-by=seatrial", "-o", "name"]);
-    assert_eq!(left, "", "is left in the cluster");
+    Site::of_check("gang-scheduling", "gangSchedulers", schedulers)
 }
 
 // case: gang-scheduling | wrong | the default scheduler is said to be a gang scheduler: it places two of three pods
@@ -52,13 +33,13 @@ async fn the_default_scheduler_places_a_part_of_a_gang_and_fails() {
     let cluster = lease().await;
     cluster.apply(GROUPS);
     cluster.kubectl(&["wait", "crd/podgroups.gangs.example.com", "--for=condition=Established", "--timeout=20s"]);
-    let trial = trial(&site(PLAIN), &cluster, &[], 1);
+    let trial = conformance(&site(PLAIN), &cluster, &[], 1);
     trial.has(
         "gang-scheduling",
         "fail",
         "plain gang waits of 3 pods that must start together: 2 hold GPUs on sim-node-1, where only 2 fit",
     );
-    no_queue_left(&cluster, "podgroups.gangs.example.com");
+    nothing_left_of(&cluster, "podgroups.gangs.example.com");
 }
 
 // case: gang-scheduling | wrong | a plain cluster: nothing of a gang scheduler is served
@@ -66,7 +47,7 @@ async fn the_default_scheduler_places_a_part_of_a_gang_and_fails() {
 async fn a_cluster_without_a_gang_scheduler_fails_whether_one_is_named_or_not() {
     let cluster = lease().await;
     let trial_of = |schedulers: &str, words: &str| {
-        trial(&site(schedulers), &cluster, &[], 1).has("gang-scheduling", "fail", words);
+        conformance(&site(schedulers), &cluster, &[], 1).has("gang-scheduling", "fail", words);
     };
     trial_of("", "the cluster has no gang scheduler: the API server serves nothing of kai, kueue, volcano");
     trial_of("[{name: volcano}]", "volcano: the API server serves no PodGroup of scheduling.volcano.sh/v1beta1");
@@ -76,16 +57,16 @@ async fn a_cluster_without_a_gang_scheduler_fails_whether_one_is_named_or_not() 
 #[tokio::test]
 async fn kueue_passes_and_leaves_no_queue_behind() {
     let cluster = lease_with(&["kueue"]).await;
-    let trial = trial(&site(""), &cluster, &[], 0);
+    let trial = conformance(&site(""), &cluster, &[], 0);
     trial.has("gang-scheduling", "pass", "kueue: 3 pods of 2 GPUs on sim-node-1 placed in");
     let result = trial.result("gang-scheduling");
     assert_eq!((&result["assertions"]["passed"], &result["assertions"]["total"]), (&6.into(), &6.into()));
     assert_eq!(result["subjects"]["seen"], serde_json::json!(["kueue"]));
     let refused = result["measurements"].as_array().expect("a list").iter().find(|one| one["metric"] == "gang_refused_seconds");
     assert!(refused.expect("is measured")["value"].as_f64().is_some_and(|seconds| seconds >= 10.0), "{result:#}");
-    no_queue_left(&cluster, "topologies,resourceflavors,clusterqueues,localqueues,workloads");
+    nothing_left_of(&cluster, "topologies,resourceflavors,clusterqueues,localqueues,workloads");
     // Without its workloads it says what is there, and is no pass.
-    let off = self::trial(&site(""), &cluster, &["--behavioral-tests", "false"], 3);
+    let off = self::conformance(&site(""), &cluster, &["--behavioral-tests", "false"], 3);
     off.has("gang-scheduling", "skip(behavioral-tests-off)", "kueue.x-k8s.io/v1beta2 is served");
 }
 
@@ -115,13 +96,13 @@ async fn a_kueue_queue_that_looks_at_quota_alone_places_a_part_and_one_without_q
     queue("100");
     active();
     let site = site("[{name: kueue, queue: theirs}]");
-    trial(&site, &cluster, &[], 1).has("gang-scheduling", "fail", "2 hold GPUs on sim-node-1, where only 2 fit");
+    conformance(&site, &cluster, &[], 1).has("gang-scheduling", "fail", "2 hold GPUs on sim-node-1, where only 2 fit");
     queue("0");
     active();
-    let nothing = trial(&site, &cluster, &[], 1);
+    let nothing = conformance(&site, &cluster, &[], 1);
     nothing.has("gang-scheduling", "fail", "kueue gang fits is not placed with room for all of them: 0 of 3 pods hold GPUs");
     nothing.has("gang-scheduling", "fail", "insufficient quota for nvidia.com/gpu");
-    no_queue_left(&cluster, "localqueues,workloads");
+    nothing_left_of(&cluster, "localqueues,workloads");
 }
 
 // case: gang-scheduling | fault | every GPU of the device plugin is held: there is nothing to place a gang on
@@ -143,7 +124,7 @@ async fn a_busy_cluster_and_a_missing_verb_are_errors() {
     };
     cluster.apply(&hog("hog-1", "sim-node-1"));
     cluster.apply(&hog("hog-2", "sim-node-2"));
-    trial(&site, &cluster, &[], 3).has("gang-scheduling", "error(busy)", "no node has two free nvidia.com/gpu");
+    conformance(&site, &cluster, &[], 3).has("gang-scheduling", "error(busy)", "no node has two free nvidia.com/gpu");
 }
 
 // case: gang-scheduling | wrong | Kueue's controller hangs: its webhooks do not answer
@@ -153,13 +134,13 @@ async fn a_kueue_that_hangs_fails_and_what_was_made_until_then_is_gone() {
     let mut cluster = lease_with(&["kueue"]).await;
     cluster.stop("kueue");
     // Asked before, the same is said of a Job.
-    trial(&site(""), &cluster, &["--skip-preflight"], 1).has(
+    conformance(&site(""), &cluster, &["--skip-preflight"], 1).has(
         "gang-scheduling",
         "fail",
         "kueue does not answer, so nothing can be given to it",
     );
     cluster.start("kueue");
-    no_queue_left(&cluster, "topologies,resourceflavors,clusterqueues,localqueues");
+    nothing_left_of(&cluster, "topologies,resourceflavors,clusterqueues,localqueues");
 }
 
 // case: gang-scheduling | healthy | Volcano as its makers configure it
@@ -167,9 +148,9 @@ async fn a_kueue_that_hangs_fails_and_what_was_made_until_then_is_gone() {
 #[ignore = "matrix"]
 async fn volcano_passes_and_leaves_no_group_behind() {
     let cluster = lease_with(&["volcano"]).await;
-    let trial = trial(&site(""), &cluster, &[], 0);
+    let trial = conformance(&site(""), &cluster, &[], 0);
     trial.has("gang-scheduling", "pass", "volcano: 3 pods of 2 GPUs on sim-node-1 placed in");
-    no_queue_left(&cluster, "podgroups.scheduling.volcano.sh");
+    nothing_left_of(&cluster, "podgroups.scheduling.volcano.sh");
 }
 
 // case: gang-scheduling | wrong | Volcano without its gang plugin: it places two of three pods
@@ -183,8 +164,8 @@ async fn volcano_without_its_gang_plugin_places_a_part_and_fails() {
     let without = text.replace("  - name: gang\n    enablePreemptable: false\n", "");
     assert_ne!(text, without);
     std::fs::write(&policy, without).expect("is written");
-    trial(&site(""), &cluster, &[], 1).has("gang-scheduling", "fail", "2 hold GPUs on sim-node-1, where only 2 fit");
-    no_queue_left(&cluster, "podgroups.scheduling.volcano.sh");
+    conformance(&site(""), &cluster, &[], 1).has("gang-scheduling", "fail", "2 hold GPUs on sim-node-1, where only 2 fit");
+    nothing_left_of(&cluster, "podgroups.scheduling.volcano.sh");
 }
 
 /// Volcano, told that one pod is enough to start.
@@ -198,18 +179,18 @@ const LOOSE: &str = "[{name: loose, podGroup: {apiVersion: scheduling.volcano.sh
 #[ignore = "matrix"]
 async fn a_gang_whose_minimum_is_one_pod_fails_and_so_does_a_scheduler_that_hangs() {
     let mut cluster = lease_with(&["volcano"]).await;
-    trial(&site(LOOSE), &cluster, &[], 1).has(
+    conformance(&site(LOOSE), &cluster, &[], 1).has(
         "gang-scheduling",
         "fail",
         "loose gang waits of 3 pods that must start together: 2 hold GPUs",
     );
-    let absent = trial(&site("[{name: volcano, queue: theirs}]"), &cluster, &[], 1);
+    let absent = conformance(&site("[{name: volcano, queue: theirs}]"), &cluster, &[], 1);
     absent.has("gang-scheduling", "fail", "volcano: there is no Queue theirs");
     cluster.stop("volcano-scheduler");
-    let hangs = trial(&site(""), &cluster, &[], 1);
+    let hangs = conformance(&site(""), &cluster, &[], 1);
     hangs.has("gang-scheduling", "fail", "volcano gang fits is not placed with room for all of them: 0 of 3 pods hold GPUs after 30 s");
     cluster.start("volcano-scheduler");
-    no_queue_left(&cluster, "podgroups.scheduling.volcano.sh");
+    nothing_left_of(&cluster, "podgroups.scheduling.volcano.sh");
 }
 
 // case: gang-scheduling | healthy | Kueue and Volcano side by side: each that the recipe names is tried
@@ -217,7 +198,7 @@ async fn a_gang_whose_minimum_is_one_pod_fails_and_so_does_a_scheduler_that_hang
 #[ignore = "matrix"]
 async fn two_gang_schedulers_are_both_tried() {
     let cluster = lease_with(&["kueue", "volcano"]).await;
-    let both = trial(&site("[{name: kueue}, {name: volcano}]"), &cluster, &[], 0);
+    let both = conformance(&site("[{name: kueue}, {name: volcano}]"), &cluster, &[], 0);
     both.has("gang-scheduling", "pass", "kueue: 3 pods").has("gang-scheduling", "pass", "volcano: 3 pods");
     assert_eq!(both.result("gang-scheduling")["subjects"]["seen"], serde_json::json!(["kueue", "volcano"]));
     assert_eq!(both.result("gang-scheduling")["assertions"]["total"], 12);
@@ -231,6 +212,6 @@ async fn kai_passes_and_leaves_no_queue_behind() {
         return;
     }
     let cluster = lease_with(&["kai"]).await;
-    trial(&site(""), &cluster, &[], 0).has("gang-scheduling", "pass", "kai: 3 pods of 2 GPUs on sim-node-1 placed in");
-    no_queue_left(&cluster, "podgroups.scheduling.run.ai,queues.scheduling.run.ai");
+    conformance(&site(""), &cluster, &[], 0).has("gang-scheduling", "pass", "kai: 3 pods of 2 GPUs on sim-node-1 placed in");
+    nothing_left_of(&cluster, "podgroups.scheduling.run.ai,queues.scheduling.run.ai");
 }

@@ -1,29 +1,11 @@
 //! robust-controller on real control planes, with real operators and their webhooks.
 
-use crate::support::cluster::{LeasedCluster, lease, lease_with};
-use crate::trial::{Site, Trial, nothing_left};
+use crate::support::cluster::{lease, lease_with};
+use crate::trial::{Site, conformance, nothing_left_of};
 
 /// The shipped recipe with this check alone, and these operators where they are not empty.
 fn site(controllers: &str) -> Site {
-    let site = Site::new();
-    site.edit("    - dra-support\n    - gpu-capacity\n    - platform-health\n", "    - robust-controller\n");
-    if !controllers.is_empty() {
-        site.edit("  checks:\n", &format!("  controllers: {controllers}\n  checks:\n"));
-    }
-    site
-}
-
-#[track_caller]
-fn trial(site: &Site, cluster: &LeasedCluster, flags: &[&str], code: i32) -> Trial {
-    let workflow = site.workflow("training", &["snapshot", "conformance"]);
-    site.run(&cluster.kubeconfig(), &workflow, flags, code)
-}
-
-#[track_caller]
-fn no_object_left(cluster: &LeasedCluster, kinds: &str) {
-    nothing_left(cluster);
-    let left = cluster.kubectl(&["get", kinds, "-A", "-l", "app.kubernetes.io/managed-by=seatrial", "-o", "name"]);
-    assert_eq!(left, "", "is left in the cluster");
+    Site::of_check("robust-controller", "controllers", controllers)
 }
 
 /// A described operator of JobSet's kind, with these objects.
@@ -49,13 +31,13 @@ fn jobs(more: &str) -> String {
 async fn jobset_passes_and_without_its_webhook_or_with_one_that_fails_open_it_does_not() {
     let cluster = lease_with(&["jobset"]).await;
     let site = site("");
-    let healthy = trial(&site, &cluster, &[], 0);
+    let healthy = conformance(&site, &cluster, &[], 0);
     healthy.has("robust-controller", "pass", "jobset: webhook vjobset.kb.io refuses an invalid JobSet, a valid one was taken up in");
     healthy.has("robust-controller", "pass", "its restart was not tried: it has no Deployment jobset-controller-manager");
     let result = healthy.result("robust-controller");
     assert_eq!((&result["assertions"]["passed"], &result["assertions"]["total"]), (&2.into(), &2.into()));
-    no_object_left(&cluster, "jobsets.jobset.x-k8s.io");
-    let off = trial(&site, &cluster, &["--behavioral-tests", "false"], 3);
+    nothing_left_of(&cluster, "jobsets.jobset.x-k8s.io");
+    let off = conformance(&site, &cluster, &["--behavioral-tests", "false"], 3);
     off.has("robust-controller", "skip(behavioral-tests-off)", "webhook vjobset.kb.io looks at them and fails closed");
     let patch = |policy: &str| {
         let configurations = cluster.get(&["validatingwebhookconfigurations"]);
@@ -71,10 +53,14 @@ async fn jobset_passes_and_without_its_webhook_or_with_one_that_fails_open_it_do
         name
     };
     let configuration = patch("Ignore");
-    trial(&site, &cluster, &[], 1).has("robust-controller", "fail", "webhook vjobset.kb.io lets everything in when it does not answer");
+    conformance(&site, &cluster, &[], 1).has(
+        "robust-controller",
+        "fail",
+        "webhook vjobset.kb.io lets everything in when it does not answer",
+    );
     cluster.kubectl(&["delete", "validatingwebhookconfiguration", &configuration]);
-    trial(&site, &cluster, &[], 1).has("robust-controller", "fail", "no validating webhook looks at jobsets.jobset.x-k8s.io");
-    no_object_left(&cluster, "jobsets.jobset.x-k8s.io");
+    conformance(&site, &cluster, &[], 1).has("robust-controller", "fail", "no validating webhook looks at jobsets.jobset.x-k8s.io");
+    nothing_left_of(&cluster, "jobsets.jobset.x-k8s.io");
 }
 
 // case: robust-controller | wrong | the webhook lets an invalid object in
@@ -85,7 +71,7 @@ async fn jobset_passes_and_without_its_webhook_or_with_one_that_fails_open_it_do
 async fn what_is_let_in_or_not_taken_up_fails_and_what_the_schema_refuses_shows_nothing() {
     let cluster = lease_with(&["jobset"]).await;
     let verdict = |controllers: &str, code: i32, verdict: &str, words: &str| {
-        trial(&site(controllers), &cluster, &[], code).has("robust-controller", verdict, words);
+        conformance(&site(controllers), &cluster, &[], code).has("robust-controller", verdict, words);
     };
     verdict(&described(&jobs(""), &jobs("")), 1, "fail", "the invalid jobset default/seatrial-invalid was let in");
     let invalid = jobs("successPolicy: {operator: All, targetReplicatedJobs: [absent]},");
@@ -96,7 +82,7 @@ async fn what_is_let_in_or_not_taken_up_fails_and_what_the_schema_refuses_shows_
         "error(no-subject)",
         "the schema refused the invalid JobSet before any webhook saw it",
     );
-    no_object_left(&cluster, "jobsets.jobset.x-k8s.io");
+    nothing_left_of(&cluster, "jobsets.jobset.x-k8s.io");
 }
 
 // case: robust-controller | fault | the user may not create JobSets: the missing verb is named before anything is created
@@ -112,9 +98,9 @@ async fn a_missing_permission_is_an_error_and_a_webhook_that_does_not_answer_is_
     assert!(refused.stderr.contains("create jobsets.jobset.x-k8s.io"), "{}", refused.stderr);
     site.run(&denied, &workflow, &["--skip-preflight"], 3).has("robust-controller", "error(denied)", "is forbidden: User");
     cluster.stop("jobset");
-    trial(&site, &cluster, &[], 1).has("robust-controller", "fail", "jobset: its webhook does not answer");
+    conformance(&site, &cluster, &[], 1).has("robust-controller", "fail", "jobset: its webhook does not answer");
     cluster.start("jobset");
-    no_object_left(&cluster, "jobsets.jobset.x-k8s.io");
+    nothing_left_of(&cluster, "jobsets.jobset.x-k8s.io");
 }
 
 /// What looks like the operator's Deployment; kwok plays its pods.
@@ -141,13 +127,13 @@ async fn killed_pods_have_to_come_back() {
     let site = site("[{name: jobset}]");
     let pod = || cluster.kubectl(&["get", "pods", "--namespace", "default", "-l", "sim=operator", "-o", "name"]);
     let before = pod();
-    let back = trial(&site, &cluster, &[], 0);
+    let back = conformance(&site, &cluster, &[], 0);
     back.has("robust-controller", "pass", "its pods were killed, back after");
     assert_eq!(back.result("robust-controller")["assertions"]["total"], 4);
     assert_ne!(pod(), before, "the pod was replaced");
     // A quota that is used up keeps the ReplicaSet from making another pod.
     cluster.kubectl(&["create", "quota", "none", "--namespace", "default", "--hard=pods=0"]);
-    trial(&site, &cluster, &[], 1).has(
+    conformance(&site, &cluster, &[], 1).has(
         "robust-controller",
         "fail",
         "1 pods of deployment default/jobset-controller-manager are not ready in their place",
@@ -159,16 +145,16 @@ async fn killed_pods_have_to_come_back() {
 #[ignore = "matrix"]
 async fn kueue_passes() {
     let cluster = lease_with(&["kueue"]).await;
-    trial(&site(""), &cluster, &[], 0).has("robust-controller", "pass", "kueue: webhook vworkload.kb.io refuses an invalid Workload");
-    no_object_left(&cluster, "workloads.kueue.x-k8s.io");
+    conformance(&site(""), &cluster, &[], 0).has("robust-controller", "pass", "kueue: webhook vworkload.kb.io refuses an invalid Workload");
+    nothing_left_of(&cluster, "workloads.kueue.x-k8s.io");
 }
 
 // case: robust-controller | wrong | a cluster without any operator, whether one is named or not
 #[tokio::test]
 async fn a_cluster_without_an_operator_fails() {
     let cluster = lease().await;
-    trial(&site(""), &cluster, &[], 1).has("robust-controller", "fail", "the cluster has no AI operator");
-    let named = trial(&site("[{name: jobset}]"), &cluster, &[], 1);
+    conformance(&site(""), &cluster, &[], 1).has("robust-controller", "fail", "the cluster has no AI operator");
+    let named = conformance(&site("[{name: jobset}]"), &cluster, &[], 1);
     named.has("robust-controller", "fail", "jobset: the API server serves no JobSet of jobset.x-k8s.io/v1alpha2");
 }
 
@@ -177,12 +163,12 @@ async fn a_cluster_without_an_operator_fails() {
 #[ignore = "matrix"]
 async fn leader_worker_set_passes() {
     let cluster = lease_with(&["lws"]).await;
-    trial(&site(""), &cluster, &[], 0).has(
+    conformance(&site(""), &cluster, &[], 0).has(
         "robust-controller",
         "pass",
         "lws: webhook vleaderworkerset.kb.io refuses an invalid LeaderWorkerSet",
     );
-    no_object_left(&cluster, "leaderworkersets.leaderworkerset.x-k8s.io,statefulsets");
+    nothing_left_of(&cluster, "leaderworkersets.leaderworkerset.x-k8s.io,statefulsets");
 }
 
 // case: robust-controller | healthy | Kubeflow Trainer over JobSet: both are tried
@@ -190,8 +176,8 @@ async fn leader_worker_set_passes() {
 #[ignore = "matrix"]
 async fn trainer_and_jobset_pass() {
     let cluster = lease_with(&["trainer"]).await;
-    let both = trial(&site(""), &cluster, &[], 0);
+    let both = conformance(&site(""), &cluster, &[], 0);
     both.has("robust-controller", "pass", "trainer: webhook validator.trainjob.trainer.kubeflow.org refuses an invalid TrainJob");
     assert_eq!(both.result("robust-controller")["subjects"]["seen"], serde_json::json!(["jobset", "trainer"]));
-    no_object_left(&cluster, "trainjobs.trainer.kubeflow.org,trainingruntimes.trainer.kubeflow.org,jobsets.jobset.x-k8s.io");
+    nothing_left_of(&cluster, "trainjobs.trainer.kubeflow.org,trainingruntimes.trainer.kubeflow.org,jobsets.jobset.x-k8s.io");
 }

@@ -41,6 +41,16 @@ impl Site {
         site
     }
 
+    /// The shipped recipe with one check of conformance alone, and a field of its own where that is not empty.
+    pub(crate) fn of_check(check: &str, field: &str, value: &str) -> Self {
+        let site = Self::new();
+        site.edit("    - dra-support\n    - gpu-capacity\n    - platform-health\n", &format!("    - {check}\n"));
+        if !value.is_empty() {
+            site.edit("  checks:\n", &format!("  {field}: {value}\n  checks:\n"));
+        }
+        site
+    }
+
     pub(crate) fn write(&self, name: &str, text: &str) {
         std::fs::write(self.folder.path().join(name), text).expect("is written");
     }
@@ -117,6 +127,21 @@ impl Site {
         let report = std::fs::read(out.join("results.json")).map_or(Value::Null, |bytes| serde_json::from_slice(&bytes).expect("is JSON"));
         Trial { out, stderr, report }
     }
+}
+
+/// Takes a snapshot and runs the checks of conformance.
+#[track_caller]
+pub(crate) fn conformance(site: &Site, cluster: &LeasedCluster, flags: &[&str], code: i32) -> Trial {
+    let workflow = site.workflow("training", &["snapshot", "conformance"]);
+    site.run(&cluster.kubeconfig(), &workflow, flags, code)
+}
+
+/// Insists that nothing is left, of these kinds neither.
+#[track_caller]
+pub(crate) fn nothing_left_of(cluster: &LeasedCluster, kinds: &str) {
+    nothing_left(cluster);
+    let left = cluster.kubectl(&["get", kinds, "-A", "-l", "app.kubernetes.io/managed-by=seatrial", "-o", "name"]);
+    assert_eq!(left, "", "is left in the cluster");
 }
 
 /// What a run left.
